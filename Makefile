@@ -1,0 +1,64 @@
+# make demo and make test are all the set-up there is: each makes its own .venv, neither needs the other.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*.h xep419/_core/*.pyx xep419/_core/*.pxd)
+
+.PHONY: help demo test lint bench fuzz sanitize sdist clean
+
+help:
+	@echo "make demo      build, then upgrade and encrypt a recorded XMPP stream and show what changed"
+	@echo "make test      build, then run the tests on every instruction set and in pure Python"
+	@echo "make lint      ruff and mypy --strict"
+	@echo "make bench     the benchmarks, with their ratios guarded"
+	@echo "make fuzz      the fuzz targets, SECONDS=60 in all"
+	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make sdist     sdist and wheel, and the tests against the wheel outside this tree"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Stamps say which dependencies the environment has and that the build is newer than its sources.
+$(VENV)/built: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable '.[cli]'
+	@touch $@
+
+$(VENV)/test-tools: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group test --group lint
+	@touch $@
+
+$(VENV)/bench-tools: $(VENV)/test-tools
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+demo: $(VENV)/built
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/built $(VENV)/test-tools
+	$(BIN)/python -m pytest
+	XEP419_ISA=python $(BIN)/python -m pytest --quiet
+
+lint: $(VENV)/built $(VENV)/test-tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/built $(VENV)/bench-tools
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+fuzz: $(VENV)/built
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60)
+
+sanitize: $(VENV)/built $(VENV)/test-tools
+	PYTHON=$(BIN)/python sh tests/sanitize.sh
+
+sdist: $(VENV)/test-tools
+	$(BIN)/python -m pip install --quiet build
+	PYTHON=$(BIN)/python sh tests/outside.sh
+
+clean:
+	rm -rf build dist *.egg-info .nox $(VENV)
+	find xep419 -name '*.so' -delete

@@ -1,0 +1,76 @@
+"""Every test runs once for every instruction set this machine can run, and each run asserts that it took effect.
+
+Forcing is process-wide, so it lives here and nowhere else; do not run these tests in parallel in one process. With
+``XEP419_ISA=python`` the same tests run against the pure-Python twin. Two markers: ``core`` for tests of the compiled
+core, skipped there, and ``any_isa`` for those that no instruction set changes, run once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import xep419
+
+ISAS = xep419.available_isas()
+RECORDED = Path(__file__).parent.parent / "examples" / "recorded"
+
+
+def pytest_report_header() -> str:
+    return f"xep419 {xep419.__version__}, instruction sets: {', '.join(ISAS)}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fastest-only", action="store_true", help="run on the fastest instruction set alone")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wanted = os.environ.get("XEP419_EXPECT_ISAS")
+    if wanted and tuple(wanted.split(",")) != ISAS:
+        raise pytest.UsageError(f"these tests must run on {wanted}, but {', '.join(ISAS)} are what there is")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    once = metafunc.definition.get_closest_marker("any_isa") or metafunc.config.getoption("--fastest-only")
+    metafunc.parametrize("isa", ISAS[-1:] if once else ISAS, indirect=True, scope="function")
+
+
+@pytest.fixture(autouse=True)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The instruction set the test runs on, forced and asserted."""
+    if request.param == "python":
+        assert xep419.isa == "python"
+        yield "python"
+        return
+    from xep419._core import isa as core
+
+    before = xep419.isa
+    core.force(request.param)
+    assert xep419.isa == request.param
+    yield request.param
+    core.force(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if ISAS == ("python",):
+        for item in items:
+            if item.get_closest_marker("core"):
+                item.add_marker(pytest.mark.skip(reason="needs the compiled core"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The corpus beside a development checkout; a public checkout has none."""
+    found = Path(__file__).parent.parent.parent / "shared"
+    if not found.is_dir():
+        pytest.skip("the shared corpus is not in a public checkout")
+    return found
+
+
+@pytest.fixture(scope="session")
+def recorded() -> list[bytes]:
+    """Recorded sessions with a real server: one direction of one connection each, two documents in each."""
+    return [path.read_bytes() for path in sorted(RECORDED.glob("*.xml"))]

@@ -1,0 +1,1 @@
+"""The compiled core: Cython over raw buffers, C for the vector instructions."""

@@ -1,0 +1,265 @@
+"""``Encryptor`` and ``Decryptor``: the scanner and the splices fed piece by piece, in constant memory.
+
+What a piece leaves undecided (part of a tag, of a reference, of a section's opening) is held back and put before the
+next piece. How far the held bytes were searched is remembered, so that any chunking costs linear time.
+"""
+
+from cpython.exc cimport PyErr_NoMemory
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr, memmove
+
+import operator
+
+from .buffers cimport (
+    GIL_RELEASE_BYTES, Source, acquire, new_bytes, release,
+)
+from .cipher cimport fold_rounds, rotate, rotated
+from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
+from .scanner cimport (
+    HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Plan, Scanner, free_plan, init_plan, init_scanner, scan_names,
+)
+
+from .._encoding import HEAD_BYTES
+from ..errors import LimitExceededError
+from ..names import Scope
+
+cdef object ALL = Scope.ALL
+
+cdef enum:
+    # An empty buffer that grew past this is given back.
+    KEPT_BYTES = 1 << 16
+
+
+cdef class _Incremental:
+    """One document through the scanner and a splice; subclasses say which."""
+
+    cdef Scanner scanner
+    cdef int direction          # 1: letters added, -1: letters taken out, 0: rotation alone
+    cdef int rounds
+    cdef bint known_only
+    cdef size_t max_markup
+    cdef uint8_t *held          # bytes held back
+    cdef size_t held_size
+    cdef size_t held_room
+    cdef size_t offset          # input bytes before the held ones
+    cdef bint started           # the encoding was looked at
+    cdef bint busy
+    cdef uint8_t quote          # HOLD_TAG: the quote that the held tag ends in, or 0
+    cdef object error
+
+    def __dealloc__(self):
+        free(self.held)
+
+    cdef int begin(self, int direction, object rounds, object max_markup, object scope, object known_only) except -1:
+        limit = operator.index(max_markup)
+        if limit < 1:
+            raise ValueError(f"max_markup must be 1 or more, not {limit}")
+        self.direction = direction
+        self.rounds = fold_rounds(rounds)
+        self.max_markup = min(limit, <size_t>-1 >> 1)
+        self.known_only = known_only
+        init_scanner(&self.scanner, scope_bits(scope))
+        return 0
+
+    def update(self, data, /) -> bytes:
+        """The output that ``data`` completes; what it leaves open is held back until more comes.
+
+        :param data: any C-contiguous buffer of 1-byte items, or ``str`` (as UTF-8); no reference to it is kept.
+        :raises LimitExceededError: a tag or name is longer than ``max_markup`` bytes.
+        :raises EncodingError: the document is in UTF-16 or UTF-32.
+        """
+        cdef Source source
+        self.check_usable()
+        acquire(&source, data, "data")
+        self.busy = True
+        try:
+            if not self.direction:
+                return self.rotate_only(&source)
+            if self.direction > 0 and not self.held_size and (self.started or source.n >= <size_t>HEAD_BYTES):
+                return self.advance(source.data, source.n, False)
+            self.hold(&source)
+            if self.waits(source.n):
+                self.check_limit(self.held_size, self.offset)
+                return b""
+            return self.advance(self.held, self.held_size, False)
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.busy = False
+            release(&source)
+
+    def finalize(self) -> bytes:
+        """The rest of the output: bytes held back come as they would at the end of the document.
+
+        The object is done with after this.
+        """
+        self.check_usable()
+        rest = b""
+        self.busy = True
+        try:
+            if self.direction:
+                rest = self.advance(self.held, self.held_size, True)
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.busy = False
+        self.error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
+        return rest
+
+    cdef int check_usable(self) except -1:
+        if self.error is not None:
+            raise self.error
+        if self.busy:
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        return 0
+
+    cdef object rotate_only(self, Source *source):
+        cdef uint8_t *dst
+        result = new_bytes(source.n, &dst)
+        if source.n >= GIL_RELEASE_BYTES:
+            with nogil:
+                rotate(dst, source.data, source.n, self.rounds)
+        else:
+            rotate(dst, source.data, source.n, self.rounds)
+        return result
+
+    cdef int hold(self, Source *source) except -1:
+        """Puts the piece behind the held bytes; a piece to be decrypted is rotated first."""
+        self.reserve(self.held_size + source.n)
+        rotate(self.held + self.held_size, source.data, source.n, self.rounds if self.direction < 0 else 0)
+        self.held_size += source.n
+        return 0
+
+    cdef int reserve(self, size_t size) except -1:
+        cdef uint8_t *grown
+        if size > self.held_room:
+            size = max(size, 2 * self.held_room)
+            grown = <uint8_t *>realloc(self.held, size)
+            if grown is NULL:
+                PyErr_NoMemory()
+            self.held = grown
+            self.held_room = size
+        return 0
+
+    cdef bint waits(self, size_t added) noexcept:
+        """Whether the held bytes are still unfinished; looks at the ``added`` last ones only."""
+        cdef const uint8_t *piece = self.held + self.held_size - added
+        if self.scanner.hold == HOLD_TAG:
+            return not self.reaches_end(piece, added)
+        if self.scanner.hold == HOLD_TEXT:
+            return self.held_size >= SHORT_TEXT and memchr(piece, c'<', added) is NULL
+        return not self.started and self.held_size < <size_t>HEAD_BYTES
+
+    cdef bint reaches_end(self, const uint8_t *piece, size_t n) noexcept:
+        """Whether the piece brings the end of the tag that the held bytes begin with."""
+        cdef bint end_tag = self.held[1] == c'/'
+        cdef const uint8_t *piece_end = piece + n
+        cdef uint8_t byte
+        while piece < piece_end:
+            byte = piece[0]
+            if byte == c'<' or (byte == c'>' and not self.quote):
+                return True
+            if self.quote:
+                if byte == self.quote:
+                    self.quote = 0
+            elif not end_tag and (byte == c'"' or byte == c"'"):
+                self.quote = byte
+            piece += 1
+        return False
+
+    cdef object advance(self, const uint8_t *p, size_t n, bint final):
+        """Scans ``p[0, n)``, gives what it decides, holds the rest; ``p`` is the piece or the held bytes."""
+        cdef Plan plan
+        cdef size_t done
+        cdef bint freely = n >= GIL_RELEASE_BYTES
+        if not self.started:
+            check_head(p, n)
+            self.started = True
+        init_plan(&plan)
+        try:
+            if freely:
+                with nogil:
+                    done = scan_names(&self.scanner, p, n, final, &plan)
+            else:
+                done = scan_names(&self.scanner, p, n, final, &plan)
+            if plan.failed:
+                raise MemoryError("no memory for the positions of the names")
+            self.check_limit(n - done, self.offset + done)
+            result = self.spliced(p, done, &plan, freely)
+        finally:
+            free_plan(&plan)
+        self.keep(p + done, n - done)
+        self.offset += done
+        return result
+
+    cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
+        cdef uint8_t *dst
+        if self.direction > 0:
+            result = new_bytes(n + letters_to_add(plan), &dst)
+            if freely:
+                with nogil:
+                    splice_up(dst, p, n, plan.items, plan.count, self.rounds)
+            else:
+                splice_up(dst, p, n, plan.items, plan.count, self.rounds)
+        else:
+            result = new_bytes(n - bytes_to_take(p, plan, self.known_only), &dst)
+            if freely:
+                with nogil:
+                    splice_down(dst, p, n, plan, 0)
+            else:
+                splice_down(dst, p, n, plan, 0)
+        return result
+
+    cdef int keep(self, const uint8_t *rest, size_t size) except -1:
+        """Holds back ``rest``, which may stand in the held bytes."""
+        if size:
+            if not self.held_size:
+                self.reserve(size)
+            memmove(self.held, rest, size)
+        self.held_size = size
+        self.quote = 0
+        if self.scanner.hold == HOLD_TAG:
+            self.reaches_end(self.held + 1, size - 1)
+        if not size and self.held_room > KEPT_BYTES:
+            free(self.held)
+            self.held = NULL
+            self.held_room = 0
+        return 0
+
+    cdef int check_limit(self, size_t size, size_t start) except -1:
+        if size > self.max_markup:
+            raise LimitExceededError(
+                f"a tag or name of at most {self.max_markup} bytes is expected, but {size} bytes came without its end",
+                offset=start,
+            )
+        return 0
+
+
+cdef class Encryptor(_Incremental):
+    """:func:`xep419.encrypt` for a document that comes in pieces of any size, in constant memory.
+
+    :param upgrade: False leaves the namespaces as they are.
+    :param rounds: rotations, 0 or more; with 0 it upgrades only.
+    :param max_markup: bytes that a tag (or a FORM_TYPE value's name) may have; more is a LimitExceededError.
+    :param scope: the positions to upgrade.
+    """
+
+    def __init__(self, *, upgrade=True, rounds=2, max_markup=1 << 20, scope=ALL):
+        self.begin(1 if upgrade else 0, rounds, max_markup, scope, True)
+
+
+cdef class Decryptor(_Incremental):
+    """:func:`xep419.decrypt` for a document that comes in pieces of any size, in constant memory.
+
+    :param downgrade: True makes the namespaces insecure again, after the rotations.
+    :param rounds: the rotations that encrypted the document, 0 or more.
+    :param max_markup: as for :class:`Encryptor`; used with ``downgrade`` only.
+    :param scope: the positions to downgrade.
+    :param known_only: as for :func:`xep419.downgrade`.
+    """
+
+    def __init__(self, *, downgrade=False, rounds=2, max_markup=1 << 20, scope=ALL, known_only=True):
+        self.begin(-1 if downgrade else 0, rounds, max_markup, scope, known_only)

@@ -1,0 +1,125 @@
+"""The choice of an instruction set: what was compiled, what this machine can run, what is in use.
+
+The only module that contains the vector code of ``csrc/``; the others call it through ``ops``.
+"""
+
+import os
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from .ops cimport MASKS, NOT_FOUND, xep419_ops
+from .scalar cimport scalar_ops
+
+cdef extern from "dispatch.h" nogil:
+    const char *XEP419_COMPILER
+    size_t xep419_detect(const xep419_ops **found) noexcept
+
+cdef extern from *:
+    """
+    #define XEP419_CYTHON CYTHON_HEX_VERSION
+    """
+    const unsigned long XEP419_CYTHON
+
+cdef const xep419_ops *runnable[5]
+cdef size_t runnable_count
+
+
+cdef const xep419_ops *find(str name) except? NULL:
+    cdef size_t i
+    for i in range(runnable_count):
+        if runnable[i].name.decode() == name:
+            return runnable[i]
+    choices = ", ".join(map(repr, (*available_isas(), "python")))
+    raise ImportError(f"instruction set {name!r} is not available here: choose one of {choices}")
+
+
+def isa() -> str:
+    """The name of the instruction set in use."""
+    return ops.name.decode()
+
+
+def available_isas() -> tuple:
+    """The instruction sets this machine can run, slowest first."""
+    return tuple([runnable[i].name.decode() for i in range(runnable_count)])
+
+
+def build() -> str:
+    """What the core was built with."""
+    version = ".".join(str(XEP419_CYTHON >> shift & 0xFF) for shift in (24, 16, 8))
+    return f"{XEP419_COMPILER.decode()}, Cython {version}"
+
+
+def force(str name: str) -> None:
+    """Makes the whole process use one instruction set. For tests: nothing else may be running."""
+    global ops
+    ops = find(name)
+
+
+cdef void detect() noexcept:
+    global runnable_count
+    runnable[0] = &scalar_ops
+    runnable_count = 1 + xep419_detect(&runnable[1])
+
+
+detect()
+ops = runnable[runnable_count - 1]
+if os.environ.get("XEP419_ISA"):
+    ops = find(os.environ["XEP419_ISA"])
+
+
+# -- doors for the tests of single operations ---------------------------------------------------------------
+
+
+def call_rotate(str name, dst, src, *, rounds, streaming):
+    """``dst[:] = src`` rotated, by the kernel of one instruction set; ``dst`` may be the same object."""
+    cdef const xep419_ops *chosen = find(name)
+    cdef uint8_t[::1] target = dst
+    cdef const uint8_t[::1] source = src
+    cdef size_t n = source.shape[0]
+    if <size_t>target.shape[0] != n or not n:
+        raise ValueError("source and target must have one length of at least 1")
+    if streaming:
+        (chosen.rotate_twice_streaming if rounds == 2 else chosen.rotate_once_streaming)(&target[0], &source[0], n)
+    else:
+        (chosen.rotate_twice if rounds == 2 else chosen.rotate_once)(&target[0], &source[0], n)
+
+
+def call_candidates(str name, data, size_t room) -> tuple:
+    """``(positions, searched)`` of the candidates operation of one instruction set."""
+    cdef const xep419_ops *chosen = find(name)
+    cdef const uint8_t[::1] source = data
+    cdef size_t searched = 0, count
+    cdef uint32_t *at
+    if not source.shape[0] or room < 64:
+        raise ValueError("at least 1 byte and room for 64 positions are needed")
+    at = <uint32_t *>malloc(room * sizeof(uint32_t))
+    if at is NULL:
+        raise MemoryError
+    count = chosen.candidates(&source[0], source.shape[0], at, room, &searched)
+    try:
+        return [at[i] for i in range(count)], searched
+    finally:
+        free(at)
+
+
+def call_last_lt(str name, data, size_t floor, size_t end):
+    """The position that the last_lt operation of one instruction set finds, or None."""
+    cdef const xep419_ops *chosen = find(name)
+    cdef const uint8_t[::1] source = data
+    cdef size_t found
+    if not floor <= end <= <size_t>source.shape[0] or not source.shape[0]:
+        raise ValueError("floor and end must lie in the data")
+    found = chosen.last_lt(&source[0], floor, end)
+    return None if found == NOT_FOUND else found
+
+
+def call_tag_window(str name, data, size_t at) -> tuple:
+    """The masks of the tag_window operation of one instruction set."""
+    cdef const xep419_ops *chosen = find(name)
+    cdef const uint8_t[::1] source = data
+    cdef uint64_t masks[<size_t>MASKS]
+    if at >= <size_t>source.shape[0]:
+        raise ValueError("at must lie in the data")
+    chosen.tag_window(&source[0], source.shape[0], at, masks)
+    return masks[0], masks[1], masks[2]

@@ -1,0 +1,3 @@
+from .ops cimport xep419_ops
+
+cdef xep419_ops scalar_ops

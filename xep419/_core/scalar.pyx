@@ -1,0 +1,90 @@
+"""The scalar twins of the vector operations: the fallback, the specification and the test oracle.
+
+One byte at a time, in the order the words of ``csrc/ops.h`` say it. Nothing here is fast on purpose.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from .ops cimport ANY, APOS, MASKS, NOT_FOUND, QUOT, xep419_ops
+
+cdef uint8_t ROTATION[256]
+
+
+cdef void fill_rotation() noexcept:
+    cdef int byte
+    for byte in range(256):
+        if c'A' <= byte <= c'Z':
+            ROTATION[byte] = <uint8_t>(c'A' + (byte - c'A' + 13) % 26)
+        elif c'a' <= byte <= c'z':
+            ROTATION[byte] = <uint8_t>(c'a' + (byte - c'a' + 13) % 26)
+        else:
+            ROTATION[byte] = <uint8_t>byte
+
+
+cdef void rotate_once(uint8_t *dst, const uint8_t *src, size_t n) noexcept nogil:
+    cdef size_t i
+    for i in range(n):
+        dst[i] = ROTATION[src[i]]
+
+
+cdef void rotate_twice(uint8_t *dst, const uint8_t *src, size_t n) noexcept nogil:
+    cdef size_t i
+    for i in range(n):
+        dst[i] = ROTATION[ROTATION[src[i]]]
+
+
+cdef inline bint is_candidate(uint8_t first, uint8_t second) noexcept nogil:
+    if first == c'"' or first == c"'":
+        return (second == c'h' or second == c'H' or second == c'u' or second == c'U'
+                or second == c'&' or second == c'{' or second == c'F')
+    return first == c'<' and (second == c'!' or second == c'?')
+
+
+cdef size_t candidates(const uint8_t *p, size_t n, uint32_t *at, size_t room, size_t *searched) noexcept nogil:
+    cdef size_t count = 0, i = 0
+    while i + 1 < n:
+        if is_candidate(p[i], p[i + 1]):
+            if room - count < 64:
+                searched[0] = i
+                return count
+            at[count] = <uint32_t>i
+            count += 1
+        i += 1
+    searched[0] = n - 1 if n else 0
+    return count
+
+
+cdef size_t last_lt(const uint8_t *p, size_t floor, size_t end) noexcept nogil:
+    while end > floor:
+        end -= 1
+        if p[end] == c'<':
+            return end
+    return NOT_FOUND
+
+
+cdef void tag_window(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noexcept nogil:
+    cdef size_t i
+    cdef uint64_t bit = 1
+    cdef uint8_t byte
+    for i in range(<size_t>MASKS):
+        masks[i] = 0
+    for i in range(at, min(at + 64, n)):
+        byte = p[i]
+        if byte == c'<' or byte == c'>' or byte == c"'" or byte == c'"':
+            masks[<size_t>ANY] |= bit
+        if byte == c'<' or byte == c"'":
+            masks[<size_t>APOS] |= bit
+        if byte == c'<' or byte == c'"':
+            masks[<size_t>QUOT] |= bit
+        bit <<= 1
+
+
+fill_rotation()
+scalar_ops.name = b"scalar"
+scalar_ops.rotate_once = rotate_once
+scalar_ops.rotate_twice = rotate_twice
+scalar_ops.rotate_once_streaming = rotate_once
+scalar_ops.rotate_twice_streaming = rotate_twice
+scalar_ops.candidates = candidates
+scalar_ops.last_lt = last_lt
+scalar_ops.tag_window = tag_window

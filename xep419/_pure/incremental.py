@@ -1,0 +1,149 @@
+"""``Encryptor`` and ``Decryptor`` in plain Python: the pure scanner fed piece by piece."""
+
+from __future__ import annotations
+
+import operator
+import re
+
+from .._encoding import HEAD_BYTES, check_encoding
+from ..errors import LimitExceededError, XEP419Error
+from ..names import Scope
+from .cipher import fold_rounds, rotate, to_bytes
+from .namespaces import scope_bits, splice_down, splice_up
+from .scanner import HOLD_NOTHING, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Scanner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._types import Buffer
+
+
+_END_TAG = re.compile(rb"[<>]")
+#: by the quote that is open, or 0
+_START_TAG = {0: re.compile(rb"[<>'\"]"), 0x22: re.compile(rb'["<]'), 0x27: re.compile(rb"['<]")}
+
+
+class TagEnd:
+    """Searches a start or end tag that comes in pieces for its end, looking at each byte once."""
+
+    def __init__(self, tag: bytes) -> None:
+        self._quote = 0
+        self._is_end_tag = tag[1:2] == b"/"
+        self.reached(tag[1:])
+
+    def reached(self, piece: bytes) -> bool:
+        if self._is_end_tag:
+            return _END_TAG.search(piece) is not None
+        at = 0
+        while found := _START_TAG[self._quote].search(piece, at):
+            letter = piece[found.start()]
+            if letter in b"<>":
+                return True
+            self._quote = 0 if self._quote else letter
+            at = found.end()
+        return False
+
+
+def max_markup_of(limit: int) -> int:
+    count = operator.index(limit)
+    if count < 1:
+        raise ValueError(f"max_markup must be 1 or more, not {count}")
+    return count
+
+
+class _Incremental:
+    def __init__(self, direction: int, rounds: int, max_markup: int, scope: Scope, known_only: bool) -> None:
+        self._direction = direction
+        self._rounds = fold_rounds(rounds)
+        self._max_markup = max_markup_of(max_markup)
+        self._known_only = known_only
+        self._scanner = Scanner(scope_bits(scope))
+        self._pending = bytearray()
+        self._offset = 0  # input bytes before the pending ones
+        self._started = False
+        self._tag_end: TagEnd | None = None
+        self._error: BaseException | None = None
+
+    def update(self, data: Buffer | str, /) -> bytes:
+        """The output that ``data`` completes; the rest is held back until more comes."""
+        if self._error is not None:
+            raise self._error
+        piece = to_bytes(data)
+        if not self._direction:
+            return rotate(piece, self._rounds)
+        if self._direction < 0:
+            piece = rotate(piece, self._rounds)
+        self._pending += piece
+        if self._waits(piece):
+            self._check_limit()
+            return b""
+        return self._advance(False)
+
+    def finalize(self) -> bytes:
+        """The rest of the output. The object is done with after this."""
+        if self._error is not None:
+            raise self._error
+        rest = self._advance(True) if self._direction else b""
+        self._error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
+        return rest
+
+    def _waits(self, piece: bytes) -> bool:
+        """Whether the bytes held back are still unfinished; looks at the new piece only."""
+        hold = self._scanner.hold
+        if hold == HOLD_TAG and self._tag_end is not None:
+            return not self._tag_end.reached(piece)
+        if hold == HOLD_TEXT:
+            return len(self._pending) >= SHORT_TEXT and b"<" not in piece
+        return not self._started and len(self._pending) < HEAD_BYTES
+
+    def _advance(self, final: bool) -> bytes:
+        data = bytes(self._pending)
+        if not self._started:
+            try:
+                check_encoding(data[:HEAD_BYTES])
+            except XEP419Error as error:
+                self._error = error
+                raise
+            self._started = True
+        found, done = self._scanner.scan(data, final)
+        self._pending = bytearray(data[done:])
+        self._offset += done
+        hold = self._scanner.hold
+        self._tag_end = TagEnd(data[done:]) if hold == HOLD_TAG else None
+        if hold != HOLD_NOTHING:
+            self._check_limit()
+        if self._direction > 0:
+            return splice_up(data[:done], found, self._rounds)
+        return splice_down(data[:done], found, self._known_only, 0)
+
+    def _check_limit(self) -> None:
+        if len(self._pending) > self._max_markup:
+            self._error = LimitExceededError(
+                f"a tag or name of at most {self._max_markup} bytes is expected,"
+                f" but {len(self._pending)} bytes came without its end",
+                offset=self._offset,
+            )
+            raise self._error
+
+
+class Encryptor(_Incremental):
+    """``upgrade`` (the names in ``scope``), then the rotations, over a document that comes piece by piece."""
+
+    def __init__(
+        self, *, upgrade: bool = True, rounds: int = 2, max_markup: int = 1 << 20, scope: Scope = Scope.ALL
+    ) -> None:
+        super().__init__(1 if upgrade else 0, rounds, max_markup, scope, True)
+
+
+class Decryptor(_Incremental):
+    """The rotations, then ``downgrade`` if asked for: the names in ``scope``, all or only the registered ones."""
+
+    def __init__(
+        self,
+        *,
+        downgrade: bool = False,
+        rounds: int = 2,
+        max_markup: int = 1 << 20,
+        scope: Scope = Scope.ALL,
+        known_only: bool = True,
+    ) -> None:
+        super().__init__(-1 if downgrade else 0, rounds, max_markup, scope, bool(known_only))

@@ -1,0 +1,63 @@
+"""Every error this package raises about the data it was given.
+
+Wrong argument *types* raise the built-in ``TypeError``, ``BufferError`` or ``ValueError``; this module is
+for what is wrong inside the bytes. Each error says what was expected and what came, and carries the byte
+offset where it was found.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .stanza import Exposure
+
+
+class XEP419Error(Exception):
+    """Base of every error about the data.
+
+    :param message: what was expected and what came.
+    :param offset: byte offset in the input (for incremental objects: since their first byte), or None.
+    """
+
+    offset: int | None
+
+    def __init__(self, message: str, *, offset: int | None = None) -> None:
+        super().__init__(message if offset is None else f"{message} (at byte {offset})")
+        self.message = message
+        self.offset = offset
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.offset, self.__dict__))
+
+
+def _rebuild(kind: type[XEP419Error], message: str, offset: int | None, state: dict[str, object]) -> XEP419Error:
+    error = kind(message, offset=offset)
+    error.__dict__.update(state)
+    return error
+
+
+class MalformedXMLError(XEP419Error, ValueError):
+    """The input is not the well-formed XML that the operation needs."""
+
+
+class RestrictedXMLError(XEP419Error):
+    """XML that RFC 6120 section 11.1 forbids in a stream: a comment, PI, DTD or undefined entity."""
+
+
+class LimitExceededError(XEP419Error):
+    """More bytes would have to be held back than the stated limit allows."""
+
+
+class EncodingError(XEP419Error, ValueError):
+    """The input is in an encoding whose markup is not ASCII-compatible (UTF-16, UTF-32)."""
+
+
+class PartialEncryptionError(XEP419Error):
+    """A stanza whose encryption does not cover all of it (XEP-0419, Stanza Encryption)."""
+
+    #: what a reader of the clear parts learns
+    exposures: tuple[Exposure, ...] = ()
+
+
+class InsecureNamespaceError(XEP419Error):
+    """A namespace came in its insecure form where policy requires the secure one."""
