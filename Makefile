@@ -46,7 +46,7 @@ lint: $(VENV)/built $(VENV)/test-tools
 	$(BIN)/mypy
 
 bench: $(VENV)/built $(VENV)/bench-tools
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m pytest benchmarks
 
 fuzz: $(VENV)/built
 	$(BIN)/python -m pip install --quiet --group fuzz
