@@ -1,8 +1,8 @@
 """What the benchmarks share: inputs, interleaved medians, and the floors that guard ratios.
 
 Two kinds of measurement. ``benchmark`` (pytest-benchmark) gives the tables people read. ``guard`` compares two
-pieces of work in one process, in turns, by median, and fails when the ratio falls under its floor in ``floors.toml``; no
-absolute time is ever asserted. Every benchmark asserts its result once, outside the timing.
+pieces of work in one process, in turns, by median, and fails when the ratio falls under its floor in
+``floors.toml``; no absolute time is ever asserted. Every benchmark asserts its result once, outside the timing.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs signals, pipes
 UNPRIVILEGED = pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() == 0, reason="root may write what is read-only"
 )
+#: the processes choose their instruction set for themselves
+pytestmark = pytest.mark.any_isa
+
 COMMANDS = ("encrypt", "decrypt", "rot13", "upgrade", "downgrade", "scan", "info")
 TRANSFORMS = COMMANDS[:5]
 RUN = (sys.executable, "-m", "xep419")
@@ -203,6 +206,7 @@ def test_in_a_directory_the_other_files_are_done_in_spite_of_a_failure(tmp_path:
         (["a.xml", "b.xml", "-o", "one.xml"], "Several files need a directory: -o one.xml/"),
         (["x/a.xml", "y/a.xml", "-o", "out/"], "x/a.xml and y/a.xml would both be written to out/a.xml."),
         (["a.xml", "a.xml", "-o", "out/"], "a.xml and a.xml would both be written to out/a.xml."),
+        (["a", "a", "-o", "out/"], "a and a would both be written to out/a."),
         (["-o", "out/"], "Standard input has no name to give its output in a directory: use -o FILE."),
         (["-", "-"], "Standard input can be read only once."),
         (["a.xml", "-o", ""], "The name after -o is empty."),

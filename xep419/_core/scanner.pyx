@@ -385,11 +385,15 @@ cdef void clark_name(Scanner *s, const uint8_t *p, size_t start, size_t end, Pla
 
 
 cdef inline bint is_caps_name(const uint8_t *p, size_t start, size_t end) noexcept nogil:
-    """Whether the value is the namespace of XEP-0115, in either form; its last byte tells most others."""
-    if (end - start < 31) | ((p[end - 1] != c's') & (p[end - 1] != c';')):
-        return False
-    return (is_letters(p, start, end, b"http://jabber.org/protocol/caps")
-            or is_letters(p, start, end, b"https://jabber.org/protocol/caps"))
+    """Whether the value is the namespace of XEP-0115, in either form; only references make it longer than 32."""
+    cdef size_t size = end - start
+    if size <= 32:
+        return (same(p + start, size, b"http://jabber.org/protocol/caps", 31)
+                or same(p + start, size, b"https://jabber.org/protocol/caps", 32))
+    return memchr(p + start, c'&', size) is not NULL and (
+        is_letters(p, start, end, b"http://jabber.org/protocol/caps")
+        or is_letters(p, start, end, b"https://jabber.org/protocol/caps")
+    )
 
 
 cdef void bind(Scanner *s, const uint8_t *p, size_t n, Tag *tag, size_t prefix, size_t size, size_t start,

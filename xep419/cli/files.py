@@ -95,7 +95,7 @@ def plan(files: Sequence[str], output: str) -> list[Job]:
         if output.endswith(("/", os.sep)) or os.path.isdir(output):
             return _into_directory(inputs, output)
         if len(inputs) > 1:
-            raise click.UsageError(f"Several files need a directory: -o {output}/")
+            raise click.UsageError(printable(f"Several files need a directory: -o {output}/"))
     return [Job(source, output) for source in inputs]
 
 
@@ -105,9 +105,10 @@ def _into_directory(inputs: Sequence[str], directory: str) -> list[Job]:
     jobs = [Job(source, os.path.join(directory, os.path.basename(source))) for source in inputs]
     seen: dict[str, str] = {}
     for source, target in jobs:
-        other = seen.setdefault(os.path.normcase(target), source)
-        if other is not source:
-            raise click.UsageError(f"{other} and {source} would both be written to {target}.")
+        key = os.path.normcase(target)
+        if key in seen:
+            raise click.UsageError(printable(f"{seen[key]} and {source} would both be written to {target}."))
+        seen[key] = source
     with naming(printable(directory)):
         os.makedirs(directory, exist_ok=True)
     return jobs
