@@ -53,11 +53,11 @@ fuzz: $(VENV)/built
 	$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60)
 
 sanitize: $(VENV)/built $(VENV)/test-tools
-	PYTHON=$(BIN)/python sh tests/sanitize.sh
+	PYTHON=$(CURDIR)/$(BIN)/python sh tests/sanitize.sh
 
 sdist: $(VENV)/test-tools
 	$(BIN)/python -m pip install --quiet build
-	PYTHON=$(BIN)/python sh tests/outside.sh
+	PYTHON=$(CURDIR)/$(BIN)/python sh tests/outside.sh
 
 clean:
 	rm -rf build dist *.egg-info .nox $(VENV)

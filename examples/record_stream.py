@@ -27,8 +27,10 @@ from typing import Any, BinaryIO
 
 from slixmpp import JID, ClientXMPP
 
-PLUGINS = ("0004 0012 0030 0045 0048 0049 0060 0066 0071 0084 0085 0092 0115 0118 0128 0163 0172 "
-           "0184 0191 0198 0199 0202 0203 0249 0280 0297 0308 0313 0333 0334 0352 0359 0444 0461").split()
+PLUGINS = (
+    "0004 0012 0030 0045 0048 0049 0060 0066 0071 0084 0085 0092 0115 0118 0128 0163 0172 "
+    "0184 0191 0198 0199 0202 0203 0249 0280 0297 0308 0313 0333 0334 0352 0359 0444 0461"
+).split()
 # Text that looks like the markup around it: a tool that edits names must leave all of it alone.
 TEXTS = (
     "Have you read http://example.org/ and https://example.org/spec?ns=urn:xmpp:text&page=2#top",
@@ -40,7 +42,8 @@ TEXTS = (
     "Two lines,\n\tone tab, &amp; an entity that was typed: &#x1F600; &lt;",
 )
 PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==")
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
 PUBLISH_OPTIONS = "http://jabber.org/protocol/pubsub#publish-options"
 PAUSE = 0.3  # seconds for the clients' automatic answers (receipts, disco, roster) to pass
 
@@ -49,6 +52,7 @@ async def open_tap(server: tuple[str, int], stem: Path) -> tuple[tuple[str, int]
     """Relay one connection to the server, writing its raw bytes, one file per direction.
 
     Returns the loopback address for the client and a future that ends when the connection has."""
+
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: BinaryIO) -> None:
         while data := await reader.read(65536):
             log.write(data)
@@ -157,10 +161,11 @@ async def personal(alice: Client, bob: Client, muc: str) -> None:
     me, avatar = alice.boundjid.bare, alice.xep("0084")
     await avatar.publish_avatar(PNG)
     digest = avatar.generate_id(PNG)
-    await avatar.publish_avatar_metadata({"id": digest, "type": "image/png", "bytes": str(len(PNG)),
-                                          "url": "http://avatars.example.org/alice.png"})
+    await avatar.publish_avatar_metadata(
+        {"id": digest, "type": "image/png", "bytes": str(len(PNG)), "url": "http://avatars.example.org/alice.png"}
+    )
     options = alice.form("submit", PUBLISH_OPTIONS, "pubsub#access_model", "open")
-    await alice.xep("0172").publish_nick("Alice \"http://\" O'Hara", options=options)
+    await alice.xep("0172").publish_nick('Alice "http://" O\'Hara', options=options)
     await alice.xep("0118").publish_tune(artist="Øystein & Søn", uri="http://example.org/")
     await bob.xep("0084").retrieve_avatar(me, digest)
     await bob.xep("0060").get_items(me, "urn:xmpp:avatar:metadata")

@@ -326,7 +326,8 @@ def test_what_is_accepted_is_utf8(stanza: bytes) -> None:
     try:
         encrypt_stanza(stanza)
     except XEP419Error as error:
-        assert error.offset is not None and 0 <= error.offset <= len(stanza)
+        assert error.offset is not None
+        assert 0 <= error.offset <= len(stanza)
     else:
         stanza.decode()
 
@@ -489,7 +490,8 @@ def test_the_message_lists_a_few_exposures_and_cuts_long_ones() -> None:
 def test_slices_and_results_of_bytes_methods_are_plain_bytes() -> None:
     encrypted = encrypt_stanza(LUCAS)
     assert {type(encrypted[:]), type(encrypted[1:]), type(encrypted + b""), type(encrypted.strip())} == {bytes}
-    assert encrypted == LUCAS and hash(encrypted) == hash(LUCAS)
+    assert encrypted == LUCAS
+    assert hash(encrypted) == hash(LUCAS)
 
 
 def test_copies_and_pickles_keep_the_statement() -> None:
@@ -600,7 +602,8 @@ def test_exactly_the_part_is_rotated(
     assert once == rotated_at(stanza, once.spans)
     assert rotated_at(once, once.spans) == stanza
     twice = encrypt_stanza(stanza, part=part)
-    assert twice == stanza and twice.spans == once.spans
+    assert twice == stanza
+    assert twice.spans == once.spans
     assert exposed(once) == exposed(twice)
 
 

@@ -33,7 +33,7 @@ cdef void rotate(uint8_t *dst, const uint8_t *src, size_t n, int rounds) noexcep
             isa.ops.rotate_once_streaming(dst, src, n)
         else:
             isa.ops.rotate_once(dst, src, n)
-    elif dst != src:
+    elif dst != src and n:
         memcpy(dst, src, n)
 
 

@@ -4,6 +4,7 @@ What a piece leaves undecided (part of a tag, of a reference, of a section's ope
 next piece. How far the held bytes were searched is remembered, so that any chunking costs linear time.
 """
 
+cimport cython
 from cpython.exc cimport PyErr_NoMemory
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
@@ -150,7 +151,8 @@ cdef class _Incremental:
         if self.scanner.hold == HOLD_TAG:
             return not self.reaches_end(piece, added)
         if self.scanner.hold == HOLD_TEXT:
-            return self.held_size >= SHORT_TEXT and memchr(piece, c'<', added) is NULL
+            # shorter text is looked at again; longer text was, and begins with a name or an unfinished reference
+            return self.held_size - added >= SHORT_TEXT and memchr(piece, c'<', added) is NULL
         return not self.started and self.held_size < <size_t>HEAD_BYTES
 
     cdef bint reaches_end(self, const uint8_t *piece, size_t n) noexcept:
@@ -238,6 +240,7 @@ cdef class _Incremental:
         return 0
 
 
+@cython.embedsignature(False)    # Cython would write the keywords as positional
 cdef class Encryptor(_Incremental):
     """:func:`xep419.encrypt` for a document that comes in pieces of any size, in constant memory.
 
@@ -251,6 +254,7 @@ cdef class Encryptor(_Incremental):
         self.begin(1 if upgrade else 0, rounds, max_markup, scope, True)
 
 
+@cython.embedsignature(False)    # Cython would write the keywords as positional
 cdef class Decryptor(_Incremental):
     """:func:`xep419.decrypt` for a document that comes in pieces of any size, in constant memory.
 

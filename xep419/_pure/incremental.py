@@ -92,7 +92,8 @@ class _Incremental:
         if hold == HOLD_TAG and self._tag_end is not None:
             return not self._tag_end.reached(piece)
         if hold == HOLD_TEXT:
-            return len(self._pending) >= SHORT_TEXT and b"<" not in piece
+            # shorter text is looked at again; longer text was, and begins with a name or an unfinished reference
+            return len(self._pending) - len(piece) >= SHORT_TEXT and b"<" not in piece
         return not self._started and len(self._pending) < HEAD_BYTES
 
     def _advance(self, final: bool) -> bytes:

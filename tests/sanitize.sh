@@ -1,0 +1,65 @@
+#!/bin/sh
+# The tests of the compiled core under AddressSanitizer and UndefinedBehaviorSanitizer, on every instruction set here.
+#
+#     PYTHON=python3 tests/sanitize.sh [pytest arguments]
+#
+# Needs gcc with libasan and libubsan; PYTHON must have Cython, setuptools and the test tools. The tree is copied and
+# built aside, so the modules that stand in it are neither used nor replaced. Exits as pytest does.
+set -eu
+PYTHON=${PYTHON:-python3}
+CC=${CC:-gcc}
+EXAMPLES=${EXAMPLES:-40} # of each hypothesis test that does not state its own number
+tree=$(cd "$(dirname "$0")/.." && pwd)
+PYTHON=$("$PYTHON" -c 'import sys; print(sys.executable)')
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT INT TERM
+
+mkdir "$scratch/tree"
+tar -C "$tree" -cf - --exclude=./.git --exclude=./.venv --exclude='./.*_cache' --exclude=./.hypothesis --exclude=./build \
+    --exclude=__pycache__ --exclude='*.so' . | tar -C "$scratch/tree" -xf -
+if [ -d "$tree/../shared" ]; then ln -s "$(cd "$tree/../shared" && pwd)" "$scratch/shared"; fi
+cd "$scratch/tree"
+
+# CPython's -fwrapv would hide signed overflow from the sanitizer
+CC=$CC CFLAGS="${CFLAGS:-} -fno-wrapv" XEP419_SANITIZE=1 "$PYTHON" setup.py --quiet build_ext --inplace \
+    >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
+
+cat >fewer_examples.py <<PROFILE
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("fewer", max_examples=$EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+PROFILE
+
+asan=$("$CC" -print-file-name=libasan.so)
+ubsan=$("$CC" -print-file-name=libubsan.so)
+case $asan in /*) ;; *) echo "$CC has no libasan" >&2; exit 1 ;; esac
+
+# PYTHONMALLOC: each bytes object is a block of its own, with red zones around it. Leaks: the interpreter has its own.
+# Reports go to files, since pytest would swallow what is written just before the process ends.
+sanitized() {
+    LD_PRELOAD="$asan $ubsan" PYTHONMALLOC=malloc PYTHONPATH=. \
+        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:log_path=$scratch/report" \
+        UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:log_path=$scratch/report" "$PYTHON" "$@"
+}
+
+sanitized - "$scratch/tree" <<'CHECK'
+import sys
+import xep419._core.isa as core
+assert core.__file__.startswith(sys.argv[1]), core.__file__
+assert b"__asan_report_load" in open(core.__file__, "rb").read(), "not instrumented"
+print("under sanitizers:", *core.available_isas())
+CHECK
+
+# Left out: what starts processes (build, cli), has sanitizers of its own (native), or tests plain Python (docs, stanza).
+leave_out=
+for name in build cli docs native stanza; do leave_out="$leave_out --ignore=tests/test_$name.py"; done
+status=0
+# shellcheck disable=SC2086
+sanitized -m pytest -q -p no:cacheprovider -p fewer_examples --hypothesis-profile=fewer -m "not slow" \
+    $leave_out --ignore=tests/fuzz "$@" || status=$?
+if [ "$status" -ne 0 ]; then
+    for report in "$scratch"/report.*; do
+        if [ -f "$report" ]; then echo "--- $report"; head -n 60 "$report"; fi
+    done
+fi
+exit "$status"

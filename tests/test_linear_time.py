@@ -1,0 +1,238 @@
+"""Linear time on hostile input: four times the input takes about four times as long, not sixteen.
+
+Growth alone is asserted, never a time: the least time of several runs at one size and at four times that size, the
+size raised until it can be measured. Work that cannot be measured at the largest size is not quadratic in it.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import xep419
+from xep419 import Decryptor, Encryptor, downgrade, scan, upgrade
+
+#: quadratic work would grow sixteenfold
+GROWTH = 10
+#: seconds that can be measured
+MEASURABLE = 0.002
+PURE = xep419.isa == "python"
+SMALLEST = 1 << 14 if PURE else 1 << 18
+LARGEST = 1 << 18 if PURE else 1 << 21
+
+Work = Callable[[int], Callable[[], object]]
+
+
+def time_of(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def growth(work_of: Work, runs: int) -> float:
+    """How many times longer the work takes at four times the size; 0 if it cannot be measured.
+
+    The least times count, of runs at both sizes by turns, since a machine has its slow moments.
+    """
+    size = SMALLEST
+    small = work_of(size)
+    while (least_small := min(time_of(small) for _ in range(3))) < MEASURABLE:
+        if size == LARGEST:
+            return 0.0
+        size = min(LARGEST, size * max(2, int(MEASURABLE / least_small)))
+        small = work_of(size)
+    large, least_large = work_of(4 * size), float("inf")
+    for _ in range(runs):
+        least_large = min(least_large, time_of(large))
+        if least_large < 5 * least_small:
+            break
+        least_small = min(least_small, time_of(small), time_of(small))
+    return least_large / least_small
+
+
+def assert_linear(work_of: Work) -> None:
+    gc.disable()
+    try:
+        grown = growth(work_of, 3)
+        if grown >= GROWTH:
+            grown = growth(work_of, 10)
+    finally:
+        gc.enable()
+    assert grown < GROWTH
+
+
+# -- whole documents ----------------------------------------------------------------------------------------
+
+CAPS = b"http://jabber.org/protocol/caps"
+FORM = b"<field var='FORM_TYPE'>"
+
+
+def repeated(piece: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[int], bytes]:
+    return lambda size: before + piece * (size // len(piece)) + after
+
+
+def numbered(piece: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[int], bytes]:
+    """As above, with a number in each piece."""
+    return lambda size: before + b"".join([piece % i for i in range(size // (len(piece) + 3))]) + after
+
+
+PATTERNS: dict[str, Callable[[int], bytes]] = {
+    "declarations in a body": repeated(b" xmlns='http:", b"<body>"),
+    "declarations in a body, double": repeated(b' xmlns="http:', b"<body>", b"</body>"),
+    "less-than signs": repeated(b"<"),
+    "greater-than signs": repeated(b">", b"<a"),
+    "apostrophes": repeated(b"'"),
+    "quotes": repeated(b'"', b"<a "),
+    "both quotes": repeated(b"'\"", b"<a b="),
+    "quotes before h": repeated(b'"h'),
+    "quotes before h in a tag": repeated(b'"h', b"<a "),
+    "quotes before ht in text": repeated(b'"ht', b"<a>"),
+    "quotes before references": repeated(b"'&#", b"<a>"),
+    "quotes before braces": repeated(b"'{h", b"<a/>"),
+    "an endless tag": repeated(b"x", b"<a "),
+    "an endless name": repeated(b"x", b"<"),
+    "an endless prefix": repeated(b"p:", b"<"),
+    "an endless attribute name": repeated(b"x", b"<a ", b"='http:'/>"),
+    "an endless value": repeated(b"x", b"<a xmlns='http:"),
+    "an endless end tag": repeated(b"x", b"</a "),
+    "white space in a tag": repeated(b" ", b"<a ", b"='http:'>"),
+    "white space around an equals sign": repeated(b" ", b"<a xmlns=", b"'http:'>"),
+    "equals signs": repeated(b"=", b"<a ", b"'http:'>"),
+    "attributes": repeated(b" b='h'", b"<a", b">"),
+    "attributes without space": repeated(b"b='http'", b"<a ", b">"),
+    "attributes of a c": repeated(b" node='http://jabber.org/protocol/commands'", b"<c", b">"),
+    "declarations in a tag": numbered(b" xmlns:p%d='http:'", b"<c node='http://jabber.org/protocol/commands'", b">"),
+    "caps declarations in a tag": numbered(b" xmlns:p%d='" + CAPS + b"'", b"<c node='urn:xmpp:a'", b">"),
+    "names": repeated(b"<a xmlns='http:'/>"),
+    "names, all secure": repeated(b"<a xmlns='https:'/>"),
+    "open tags": repeated(b"<a>"),
+    "open tags with names": repeated(b"<a xmlns='http:'>"),
+    "end tags": repeated(b"</a>"),
+    "tags cut off": repeated(b"<a xmlns='http:"),
+    "tags cut off by tags": repeated(b"<a b='", b"<a xmlns='http:"),
+    "comment openings": repeated(b"<!--"),
+    "comments": repeated(b"<!---->"),
+    "comment almost closed": repeated(b"-- >", b"<!--"),
+    "dashes": repeated(b"-", b"<!--"),
+    "CDATA openings": repeated(b"<![CDATA["),
+    "CDATA sections": repeated(b"<![CDATA[]]>"),
+    "CDATA almost closed": repeated(b"]]", b"<![CDATA["),
+    "instruction openings": repeated(b"<?"),
+    "instructions": repeated(b"<??>"),
+    "instruction almost closed": repeated(b"? >", b"<?"),
+    "DTD openings": repeated(b"<!DOCTYPE ["),
+    "DTDs": repeated(b"<!D>"),
+    "DTD brackets": repeated(b"[", b"<!DOCTYPE "),
+    "DTD quotes": repeated(b"'\"", b"<!DOCTYPE ["),
+    "DTD comments": repeated(b"<!---->", b"<!DOCTYPE ["),
+    "DTD almost comments": repeated(b"<!-", b"<!DOCTYPE ["),
+    "DTD instructions": repeated(b"<??>", b"<!DOCTYPE ["),
+    "an endless reference": repeated(b"0", b"<a xmlns='&#"),
+    "an endless reference in a node": repeated(b"0", b"<x node='&#", b"104;ttp://a#'/>"),
+    "an endless hexadecimal reference": repeated(b"0", b"<a xmlns='http&#x", b"3a;'/>"),
+    "references without end": repeated(b"&#0", b"<a xmlns='", b"'/>"),
+    "references in a value": repeated(b"&#104;", b"<feature var='http:", b"'/>"),
+    "references in Clark notation": repeated(b"&#104;", b"<field var='{http:", b"'/>"),
+    "references without end in Clark notation": repeated(b"&#0", b"<field var='{", b"}'/>"),
+    "ampersands in Clark notation": repeated(b"&", b"<field var='{", b"}'/>"),
+    "braces": repeated(b"{", b"<field var='", b"'/>"),
+    "fields of braces": repeated(b"<field var='{http:'/>"),
+    "hashes in a node": repeated(b"#", b"<x node='http://jabber.org/protocol/", b"'/>"),
+    "nodes of hashes": repeated(b"<x node='http://jabber.org/protocol/" + b"#" * 30 + b"'/>"),
+    "secure nodes of hashes": repeated(b"<x node='https://jabber.org/" + b"a#" * 30 + b"'/>"),
+    "an endless secure name": repeated(b"#", b"<x xmlns='https://jabber.org/", b"+notify'/>"),
+    "a FORM_TYPE value of references": repeated(b"&#32;", FORM + b"<value>"),
+    "a FORM_TYPE value of zeros": repeated(b"0", FORM + b"<value>&#", b";http:"),
+    "a FORM_TYPE value of references without end": repeated(b"&#0", FORM + b"<value>"),
+    "a FORM_TYPE value of white space": repeated(b" ", FORM + b"<value>"),
+    "a FORM_TYPE name and white space": repeated(b" ", FORM + b"<value>http:", b"x"),
+    "a FORM_TYPE name": repeated(b"x", FORM + b"<value>http:"),
+    "a FORM_TYPE value of comments": repeated(b"<!---->", FORM + b"<value>"),
+    "FORM_TYPE values": repeated(b"<value>http:</value>", FORM),
+    "FORM_TYPE fields, open": repeated(FORM),
+    "FORM_TYPE fields, open, with values": repeated(FORM + b"<value>http:</value>"),
+    "a FORM_TYPE field, never closed": repeated(b"<a xmlns='http:'>", FORM),
+    "elements in a FORM_TYPE field": repeated(b"<a></a>", FORM),
+    "quotes in a FORM_TYPE field": repeated(b"'h", FORM),
+    "caps declarations, open": numbered(b"<a xmlns:p%d='" + CAPS + b"'>"),
+    "caps declarations, open, with nodes": numbered(b"<a xmlns:p%d='" + CAPS + b"'><q:c node='urn:xmpp:a'/>"),
+    "caps declarations, shadowed": repeated(b"<a xmlns='" + CAPS + b"'><a xmlns=''><c node='urn:xmpp:a'/>"),
+    "nodes below many caps": repeated(
+        b"<q:c node='urn:xmpp:a'/>", b"".join([b"<a xmlns:p%d='%b'>" % (i, CAPS) for i in range(64)])
+    ),
+    "almost caps": repeated(b"<a xmlns='" + CAPS[:-1] + b";'>"),
+    "zeros": repeated(b"\0"),
+    "letters": repeated("\u4e00".encode()),
+    "text": repeated(b"text and text, "),
+}
+
+
+def over(call: Callable[[bytes], object], document: Callable[[int], bytes]) -> Work:
+    def work_of(size: int) -> Callable[[], object]:
+        data = document(size)
+        return lambda: call(data)
+
+    return work_of
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_upgrade(pattern: str) -> None:
+    assert_linear(over(upgrade, PATTERNS[pattern]))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_downgrade(pattern: str) -> None:
+    assert_linear(over(downgrade, PATTERNS[pattern]))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_scan(pattern: str) -> None:
+    assert_linear(over(scan, PATTERNS[pattern]))
+
+
+# -- pieces -------------------------------------------------------------------------------------------------
+
+
+def in_pieces(document: Callable[[int], bytes], piece: int, make: Callable[..., Any]) -> Work:
+    def work_of(size: int) -> Callable[[], object]:
+        data = document(max(1, size // (4 if PURE else 8)))
+        pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+
+        def work() -> None:
+            machine = make(max_markup=1 << 30)
+            for each in pieces:
+                machine.update(each)
+            machine.finalize()
+
+        return work
+
+    return work_of
+
+
+HELD_BACK = (
+    "an endless tag", "an endless value", "an endless end tag", "both quotes", "quotes before h in a tag",
+    "an endless reference", "references without end", "attributes", "declarations in a tag", "a FORM_TYPE name",
+    "a FORM_TYPE value of zeros", "a FORM_TYPE value of references", "a FORM_TYPE value of references without end",
+    "a FORM_TYPE value of white space", "FORM_TYPE fields, open, with values", "comment almost closed", "dashes",
+    "CDATA openings", "CDATA almost closed", "DTD openings", "DTD almost comments", "less-than signs", "tags cut off",
+    "names", "declarations in a body", "caps declarations, open", "text",
+)  # fmt: skip
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("piece", [1, 100])
+@pytest.mark.parametrize("pattern", HELD_BACK)
+def test_an_encryptor_in_pieces(pattern: str, piece: int) -> None:
+    assert_linear(in_pieces(PATTERNS[pattern], piece, Encryptor))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", HELD_BACK)
+def test_a_decryptor_in_pieces(pattern: str) -> None:
+    assert_linear(in_pieces(PATTERNS[pattern], 10, lambda **options: Decryptor(downgrade=True, **options)))
