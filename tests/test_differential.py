@@ -387,7 +387,7 @@ def test_the_compiled_core_finds_what_its_twin_finds(data: bytes, scope: Scope) 
 
 
 @pytest.mark.core
-@given(st.lists(st.sampled_from(TOKENS), min_size=100, max_size=400), st.integers(0, 200))
+@given(st.lists(st.sampled_from(TOKENS), min_size=100, max_size=400), st.integers(1, 200))
 @settings(max_examples=60, deadline=None)
 def test_and_in_more_than_a_window_of_it(tokens: list[bytes], shift: int) -> None:
     from xep419._pure import namespaces as twin

@@ -358,6 +358,15 @@ def test_text_of_a_form_type_value_that_is_no_name_is_not_limited(size: int) -> 
         assert fed(Encryptor(max_markup=100), chunks(data, size)) == data
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [b"&#" + b"0" * 70 + b"65;", b"&#" + b"0" * 70 + b"104;tt", b"&#x" + b"0" * 70 + b"20;", b"&" + b"n" * 80 + b";"],
+)
+def test_nor_is_text_after_a_long_reference(reference: bytes) -> None:
+    data = b"<field var='FORM_TYPE'><value>" + reference + b" text" * 1000 + b"</value></field>"
+    assert fed(Encryptor(max_markup=100), chunks(data, 1)) == data
+
+
 @pytest.mark.any_isa
 def test_max_markup_is_a_number_of_bytes() -> None:
     for machine in (Encryptor, Decryptor):
@@ -455,7 +464,9 @@ def test_utf_16_and_utf_32_are_refused_in_pieces_too(encoding: str, size: int, t
             assert again.value is info.value
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"\0", b"\0\0", b"\xef\xbb\xbf", b"\xff\xfda", b"\0abc", b"a\0", b"\n\n\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"\0", b"\0\0", b"\xef\xbb\xbf", b"\xff\xfda", b"\0abc", b"a\0", b"\n\n\n"]
+)
 def test_other_beginnings_are_not(data: bytes) -> None:
     for size in (1, 2, 1000):
         assert fed(Encryptor(), chunks(data, size)) == data

@@ -540,6 +540,28 @@ def test_nesting_is_followed(depth: int) -> None:
     assert_upgraded_by_oracles(caps * (depth // 2) + f"<c node='{UP}'/>" + closed * (depth // 2))
 
 
+@pytest.mark.parametrize("depth", [64, 65, 100, 1000])
+def test_nesting_without_end_loses_nothing(depth: int) -> None:
+    """Deeper nesting than any real document's is not followed, but what follows it is."""
+    for piece in (
+        "<field var='FORM_TYPE'>",
+        f"<a xmlns:p='{CAPS}'>",
+        "<a xmlns:p%d='http://jabber.org/protocol/caps'>",
+    ):
+        xml = "".join(piece % i if "%" in piece else piece for i in range(depth)).encode()
+        for tail in (
+            b"<value>http://a</value>",
+            b"<p:c node='urn:xmpp:a'/>",
+            b"</field></a>" * depth + b"<a xmlns='http:'/>",
+        ):
+            result = upgrade(xml + tail)
+            assert len(insertions(xml + tail, result)) == sum(not ref.secure for ref in scan(xml + tail))
+            assert upgrade(result) is result
+            assert result.startswith(upgrade(xml))
+    closed = "<field var='FORM_TYPE'>" * depth + "</field>" * depth + "<value>http://a</value>"
+    assert_upgraded(closed + "<field var='FORM_TYPE'><value>http^://a</value></field>")
+
+
 # -- REFERENCES ---------------------------------------------------------------------------------------------
 
 

@@ -255,7 +255,10 @@ def while_another_thread(mutate: Callable[[random.Random], None], work: Callable
 
 
 def test_names_that_change_during_a_call_come_out_in_one_form_or_the_other() -> None:
-    """``http:`` and ``xttp:`` by turns: whatever the plan saw, letters stand only where it put them."""
+    """``http:`` and ``xttp:`` by turns: whatever the plan saw, letters stand only where it put them.
+
+    A rotation may read a byte twice, so what becomes of a byte that changes meanwhile is not promised; the others stay.
+    """
     items = 20 if xep419.isa == "python" else 3000
     buffer = bytearray(b"".join(b"<a xmlns='http://%d'>text</a>\n" % i for i in range(items)))
     places = [found.start() for found in re.finditer(b"http", buffer)]
@@ -265,10 +268,10 @@ def test_names_that_change_during_a_call_come_out_in_one_form_or_the_other() -> 
         buffer[chance.choice(places)] = chance.choice(b"hx")
 
     def work() -> None:
-        for function in (xep419.upgrade, xep419.encrypt):
+        for function, first in ((xep419.upgrade, rb"[hx]"), (xep419.encrypt, rb"(?s:.)")):
             result = function(buffer)
             assert len(buffer) <= len(result) <= len(buffer) + items
-            assert re.sub(rb"[hx]ttp(s?)(?=:)", b"", result) == rest
+            assert re.sub(first + rb"ttps?(?=:)", b"", result) == rest
         assert {ref.end - ref.start for ref in xep419.scan(buffer)} <= {len(f"http://{i}") for i in range(items)}
 
     while_another_thread(mutate, work, 50)

@@ -45,6 +45,9 @@ cdef enum:
     HUGE_PAGE_BYTES = 1 << 22
 
 
+cdef const uint8_t *NO_BYTES = b""     # arithmetic on a NULL pointer is undefined even where it adds 0
+
+
 cdef int acquire(Source *source, object data, str argument) except -1:
     """Fills ``source``; TypeError, BufferError or ValueError say what came instead of bytes or str."""
     source.encoded = NULL
@@ -67,7 +70,7 @@ cdef int acquire(Source *source, object data, str argument) except -1:
     else:
         get_view(&source.view, data, PyBUF_FULL_RO, argument)
         source.form = BUFFER
-        source.data = <const uint8_t *>source.view.buf
+        source.data = <const uint8_t *>source.view.buf if source.view.buf is not NULL else NO_BYTES
         source.n = source.view.len
     return 0
 

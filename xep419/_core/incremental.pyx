@@ -18,7 +18,7 @@ from .buffers cimport (
 from .cipher cimport fold_rounds, rotate, rotated
 from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
 from .scanner cimport (
-    HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Plan, Scanner, free_plan, init_plan, init_scanner, scan_names,
+    HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Plan, Scanner, free_plan, init_plan, init_scanner, scan_names,
 )
 
 from .._encoding import HEAD_BYTES
@@ -28,6 +28,7 @@ from ..names import Scope
 cdef object ALL = Scope.ALL
 
 cdef enum:
+    FIRST_BYTES = 64
     # An empty buffer that grew past this is given back.
     KEPT_BYTES = 1 << 16
 
@@ -40,7 +41,7 @@ cdef class _Incremental:
     cdef int rounds
     cdef bint known_only
     cdef size_t max_markup
-    cdef uint8_t *held          # bytes held back
+    cdef uint8_t *held          # bytes held back; never NULL after begin()
     cdef size_t held_size
     cdef size_t held_room
     cdef size_t offset          # input bytes before the held ones
@@ -61,6 +62,7 @@ cdef class _Incremental:
         self.max_markup = min(limit, <size_t>-1 >> 1)
         self.known_only = known_only
         init_scanner(&self.scanner, scope_bits(scope))
+        self.reserve(FIRST_BYTES)
         return 0
 
     def update(self, data, /) -> bytes:
@@ -150,8 +152,10 @@ cdef class _Incremental:
         cdef const uint8_t *piece = self.held + self.held_size - added
         if self.scanner.hold == HOLD_TAG:
             return not self.reaches_end(piece, added)
+        if self.scanner.hold == HOLD_REFERENCE:
+            return memchr(piece, c';', added) is NULL and memchr(piece, c'<', added) is NULL
         if self.scanner.hold == HOLD_TEXT:
-            # shorter text is looked at again; longer text was, and begins with a name or an unfinished reference
+            # shorter text is looked at again; longer text was, and begins with a name or part of one
             return self.held_size - added >= SHORT_TEXT and memchr(piece, c'<', added) is NULL
         return not self.started and self.held_size < <size_t>HEAD_BYTES
 
@@ -217,6 +221,7 @@ cdef class _Incremental:
 
     cdef int keep(self, const uint8_t *rest, size_t size) except -1:
         """Holds back ``rest``, which may stand in the held bytes."""
+        cdef uint8_t *shrunk
         if size:
             if not self.held_size:
                 self.reserve(size)
@@ -226,13 +231,14 @@ cdef class _Incremental:
         if self.scanner.hold == HOLD_TAG:
             self.reaches_end(self.held + 1, size - 1)
         if not size and self.held_room > KEPT_BYTES:
-            free(self.held)
-            self.held = NULL
-            self.held_room = 0
+            shrunk = <uint8_t *>realloc(self.held, FIRST_BYTES)
+            if shrunk is not NULL:
+                self.held = shrunk
+                self.held_room = FIRST_BYTES
         return 0
 
     cdef int check_limit(self, size_t size, size_t start) except -1:
-        if size > self.max_markup:
+        if size > self.max_markup and self.scanner.hold >= HOLD_REFERENCE:
             raise LimitExceededError(
                 f"a tag or name of at most {self.max_markup} bytes is expected, but {size} bytes came without its end",
                 offset=start,

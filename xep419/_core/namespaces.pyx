@@ -4,7 +4,7 @@ Two steps each: a plan of all positions, then one pass that copies (and, to encr
 them into a result of the exact size. When the plan is empty ``upgrade`` and ``downgrade`` answer with their argument.
 """
 
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_Check, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
@@ -131,7 +131,7 @@ cdef object spliced_down(Source *source, Plan *plan, size_t taken):
 
 cdef object unchanged(object data, Source *source):
     """The argument itself if it cannot change later, else its bytes."""
-    if PyBytes_CheckExact(data) or PyUnicode_Check(data):
+    if PyBytes_Check(data) or PyUnicode_Check(data):
         return data
     return PyBytes_FromStringAndSize(<const char *>source.data, source.n)
 

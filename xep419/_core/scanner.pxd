@@ -34,8 +34,9 @@ cdef struct Plan:
 cdef enum Hold:
     HOLD_NOTHING
     HOLD_SHORT      # a few more bytes
+    HOLD_REFERENCE  # the end of a reference in a FORM_TYPE value's text
+    HOLD_TEXT       # the end of that text
     HOLD_TAG        # the end of the tag
-    HOLD_TEXT       # the end of a FORM_TYPE value's text
 
 cdef enum:
     SHORT_TEXT = 64     # text shorter than this is looked at again on every call

@@ -732,21 +732,25 @@ cdef size_t markup(Scanner *s, const uint8_t *p, size_t n, size_t at, bint final
     return start_tag(s, p, n, at, final, plan, stop)
 
 
-cdef bint may_be_name(const uint8_t *p, size_t n, size_t at) noexcept nogil:
-    """Whether text whose end has not come yet begins with a name, a reference, or part of one."""
+cdef inline Hold begins_with(const uint8_t *letters, size_t size, const char *scheme, size_t whole) noexcept nogil:
+    if memcmp(letters, scheme, min(size, whole)):
+        return HOLD_NOTHING
+    return HOLD_SHORT if size < whole else HOLD_TEXT
+
+
+cdef Hold text_waits_for(const uint8_t *p, size_t n, size_t at) noexcept nogil:
+    """What text whose end has not come yet must be held for: an unfinished reference, a name or part of one."""
     cdef uint8_t letters[10]
     cdef size_t size = 0
     cdef uint32_t code
     while at < n and size < 10:
         if p[at] == c'&' and not memchr(p + at, c';', n - at):
-            return True
+            return HOLD_REFERENCE
         code = folded(letter(p, at, n, &at))
         letters[size] = <uint8_t>code if code < 128 else 0xFF
         size += 1
-    return (
-        not memcmp(letters, b"http:", min(size, <size_t>5)) or not memcmp(letters, b"https:", min(size, <size_t>6))
-        or not memcmp(letters, b"urn:xmpp:", min(size, <size_t>9)) or not memcmp(letters, b"urn:xmpps:", size)
-    )
+    return max(begins_with(letters, size, b"http:", 5), begins_with(letters, size, b"https:", 6),
+               begins_with(letters, size, b"urn:xmpp:", 9), begins_with(letters, size, b"urn:xmpps:", 10))
 
 
 cdef size_t value_text(Scanner *s, const uint8_t *p, size_t n, size_t at, bint final, Plan *plan,
@@ -775,10 +779,11 @@ cdef size_t value_text(Scanner *s, const uint8_t *p, size_t n, size_t at, bint f
     lt = <const uint8_t *>memchr(p + at, c'<', n - at)
     if lt is NULL:
         end = n
-        if not final and (n - at < SHORT_TEXT or may_be_name(p, n, at)):
-            s.hold = HOLD_TEXT
-            stop[0] = True
-            return at
+        if not final:
+            s.hold = HOLD_TEXT if n - at < SHORT_TEXT else text_waits_for(p, n, at)
+            if s.hold != HOLD_NOTHING:
+                stop[0] = True
+                return at
     else:
         end = lt - p
     s.value = False

@@ -10,7 +10,7 @@ from ..errors import LimitExceededError, XEP419Error
 from ..names import Scope
 from .cipher import fold_rounds, rotate, to_bytes
 from .namespaces import scope_bits, splice_down, splice_up
-from .scanner import HOLD_NOTHING, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Scanner
+from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ class _Incremental:
         hold = self._scanner.hold
         if hold == HOLD_TAG and self._tag_end is not None:
             return not self._tag_end.reached(piece)
+        if hold == HOLD_REFERENCE:
+            return b";" not in piece and b"<" not in piece
         if hold == HOLD_TEXT:
-            # shorter text is looked at again; longer text was, and begins with a name or an unfinished reference
+            # shorter text is looked at again; longer text was, and begins with a name or part of one
             return len(self._pending) - len(piece) >= SHORT_TEXT and b"<" not in piece
         return not self._started and len(self._pending) < HEAD_BYTES
 
@@ -108,16 +110,14 @@ class _Incremental:
         found, done = self._scanner.scan(data, final)
         self._pending = bytearray(data[done:])
         self._offset += done
-        hold = self._scanner.hold
-        self._tag_end = TagEnd(data[done:]) if hold == HOLD_TAG else None
-        if hold != HOLD_NOTHING:
-            self._check_limit()
+        self._tag_end = TagEnd(data[done:]) if self._scanner.hold == HOLD_TAG else None
+        self._check_limit()
         if self._direction > 0:
             return splice_up(data[:done], found, self._rounds)
         return splice_down(data[:done], found, self._known_only, 0)
 
     def _check_limit(self) -> None:
-        if len(self._pending) > self._max_markup:
+        if len(self._pending) > self._max_markup and self._scanner.hold >= HOLD_REFERENCE:
             self._error = LimitExceededError(
                 f"a tag or name of at most {self._max_markup} bytes is expected,"
                 f" but {len(self._pending)} bytes came without its end",

@@ -20,7 +20,7 @@ DECLARATIONS, FEATURES, FORM_TYPES, FIELDS, NODES, REFERENCES = 1, 2, 4, 8, 16, 
 Finding = namedtuple("Finding", "start end kind secure mark mark_end")
 
 #: What the bytes held back by :meth:`Scanner.scan` wait for.
-HOLD_NOTHING, HOLD_SHORT, HOLD_TAG, HOLD_TEXT = range(4)
+HOLD_NOTHING, HOLD_SHORT, HOLD_REFERENCE, HOLD_TEXT, HOLD_TAG = range(5)
 
 #: text of a FORM_TYPE value shorter than this is looked at again on every call
 SHORT_TEXT = 64
@@ -399,9 +399,10 @@ class Scanner:
         end = data.find(b"<", at)
         if end < 0:
             end = n
-            if not final and (n - at < SHORT_TEXT or self._may_be_name(at)):
-                self.hold = HOLD_TEXT
-                return at, True
+            if not final:
+                self.hold = HOLD_TEXT if n - at < SHORT_TEXT else self._text_waits_for(at)
+                if self.hold != HOLD_NOTHING:
+                    return at, True
         self._value = False
         match = match_scheme(data, at, end)
         if match:
@@ -411,19 +412,19 @@ class Scanner:
             self._found.append(Finding(at, stop, FORM_TYPES, *match))
         return end, False
 
-    def _may_be_name(self, at: int) -> bool:
-        """Whether text whose end has not come yet begins with a name, a reference, or part of one."""
+    def _text_waits_for(self, at: int) -> int:
+        """What text whose end has not come yet must be held for: an unfinished reference, a name or part of one."""
         data, n = self._data, len(self._data)
         cursor, letters = at, ""
         while cursor < n and len(letters) < 10:
             if data[cursor] == 0x26 and data.find(b";", cursor) < 0:
-                return True
+                return HOLD_REFERENCE
             code, _, cursor = unit_at(data, cursor, n)
             letters += chr(code).lower()
-        return any(
-            letters.startswith(scheme) or scheme.startswith(letters)
-            for scheme in ("http:", "https:", "urn:xmpp:", "urn:xmpps:")
-        )
+        schemes = ("http:", "https:", "urn:xmpp:", "urn:xmpps:")
+        if letters.startswith(schemes):
+            return HOLD_TEXT
+        return HOLD_SHORT if any(scheme.startswith(letters) for scheme in schemes) else HOLD_NOTHING
 
 
 def insecure_name(data: bytes, start: int, end: int, mark: int, mark_end: int) -> str:

@@ -1,0 +1,334 @@
+"""The fuzz targets: one function for each entry point, that asserts what holds for any bytes at all.
+
+The oracles are the pure-Python twin, ``codecs``' ROT-13, and relations between the functions themselves. An error is
+allowed only where the twin (or the same call on other forms of the data) has the same one. Nothing here knows of a
+fuzzer: each function takes a :class:`case.Case`, and a plain assertion is the finding.
+"""
+
+from __future__ import annotations
+
+import array
+import codecs
+from collections.abc import Callable
+from typing import Any
+
+from case import Case, Given, as_bytes, failed, outcome
+from layout import FLAGS, LIMIT, PIECES
+
+import xep419
+from xep419 import stanza as stanzas
+from xep419._pure import cipher as twin_cipher
+from xep419._pure import incremental as twin_incremental
+from xep419._pure import namespaces as twin
+from xep419.names import is_known, resolve_references
+
+_LATIN = bytes(range(256)).decode("latin-1")
+_ROTATION = codecs.encode(_LATIN, "rot13").encode("latin-1")
+
+
+def rotated(data: bytes, rounds: int) -> bytes:
+    return data.translate(_ROTATION) if rounds % 2 else data
+
+
+def same_form(result: object, given: Given) -> None:
+    assert type(result) is (str if isinstance(given, str) else bytes), (type(result), type(given))
+
+
+# -- rotation ---------------------------------------------------------------------------------------------
+
+
+def rotate(case: Case) -> None:
+    """``rot13``, ``double_rot13``, their ``_into`` forms with any overlap, and in place."""
+    data, rounds = case.document, case.rounds
+    given, expected = case.given(), rotated(data, rounds)
+    for result, right in ((xep419.rot13(given, rounds=rounds), expected), (xep419.double_rot13(given), data)):
+        same_form(result, given)
+        assert as_bytes(result) == right
+    assert as_bytes(xep419.rot13(xep419.rot13(given))) == data
+
+    target = bytearray(b"\xa5" * (len(data) + 1))
+    assert xep419.rot13_into(given, target, rounds=rounds) == len(data)
+    assert target == expected + b"\xa5"
+    if data:
+        short = bytearray(len(data) - 1)
+        refused = False
+        try:
+            xep419.rot13_into(given, short, rounds=rounds)
+        except ValueError:
+            refused = True
+        assert refused
+        assert not any(short)
+
+    within = bytearray(data)
+    assert xep419.rot13_inplace(within, rounds=rounds) is None
+    assert within == expected
+    _overlapping(case, data)
+
+
+def _overlapping(case: Case, data: bytes) -> None:
+    """From one place of a buffer to another of it."""
+    n = len(data)
+    start, size, to = (n * case.choices[PIECES + i] // 255 for i in range(3))
+    size = min(size, n - start, n - to)
+    buffer = array.array("B", data) if case.flag(3) else bytearray(data)
+    source, target = memoryview(buffer)[start : start + size], memoryview(buffer)[to:]
+    if case.flag(0):
+        written, rounds = xep419.double_rot13_into(source, target), 2
+    else:
+        written, rounds = xep419.rot13_into(source, target, rounds=case.rounds), case.rounds
+    assert written == size
+    assert bytes(buffer) == data[:to] + rotated(data[start : start + size], rounds) + data[to + size :]
+
+
+# -- namespaces -------------------------------------------------------------------------------------------
+
+
+def scan(case: Case) -> None:
+    """Names stand in order, within the document, and are what their bytes say, whatever form the document comes in."""
+    data, scope, given = case.document, case.scope, case.given()
+    found = outcome(xep419.scan, given, scope=scope)
+    if failed(found):
+        assert not isinstance(given, str)
+        assert outcome(xep419.scan, data) == outcome(twin.scan, data) == found
+        return
+    done = 0
+    for name in found:
+        assert isinstance(name, xep419.NamespaceRef)
+        assert done <= name.start < name.end <= len(data)
+        assert name.kind in scope
+        assert name.kind.value.bit_count() == 1
+        assert name.name == resolve_references(data[name.start : name.end])
+        assert name.secure == xep419.is_secure(name.name)
+        assert xep419.upgrade_name(name.name) != xep419.downgrade_name(name.name)
+        done = name.end
+    if data.count(b"=") < 64:  # deeper than the scanner follows, one scope's frames take the room of another's
+        everything = xep419.scan(given)
+        assert found == [name for name in everything if name.kind in scope]
+
+
+def twins(case: Case) -> None:
+    """The compiled functions and the pure ones: the same names, the same bytes, the same errors."""
+    scope, given, known_only = case.scope, case.given(), case.flag(0)
+    assert outcome(xep419.scan, given, scope=scope) == outcome(twin.scan, given, scope=scope)
+    assert outcome(xep419.upgrade, given, scope=scope) == outcome(twin.upgrade, given, scope=scope)
+    options = {"scope": scope, "known_only": known_only}
+    assert outcome(xep419.downgrade, given, **options) == outcome(twin.downgrade, given, **options)
+    assert outcome(xep419.encrypt, given) == outcome(twin.encrypt, given)
+    assert xep419.decrypt(given) == twin.decrypt(given)
+    assert xep419.rot13(given, rounds=case.rounds) == twin_cipher.rot13(given, rounds=case.rounds)
+
+
+def only_inserted(before: bytes, after: bytes) -> int:
+    """Asserts that ``after`` is ``before`` with letters ``s`` put in, and tells how many."""
+    at = 0
+    for byte in after:
+        if at < len(before) and byte == before[at]:
+            at += 1
+        else:
+            assert byte == 0x73, (byte, at)
+    assert at == len(before)
+    return len(after) - len(before)
+
+
+def upgrade(case: Case) -> None:
+    """Only letters come in, one for each insecure name; afterwards every name is secure, and nothing more changes."""
+    data, scope, given = case.document, case.scope, case.given()
+    result = outcome(xep419.upgrade, given, scope=scope)
+    if failed(result):
+        assert result == outcome(twin.upgrade, data, scope=scope)
+        return
+    same_form(result, given)
+    upgraded = as_bytes(result)
+    before = xep419.scan(_text_or(given, data), scope=scope)
+    after = xep419.scan(_text_or(result, upgraded), scope=scope)
+    letters = only_inserted(data, upgraded)
+    assert letters == sum(not name.secure for name in before)
+    assert [(xep419.upgrade_name(name.name), name.kind, True) for name in before] == [name[2:] for name in after]
+    assert xep419.upgrade(result, scope=scope) is result
+    if not letters and isinstance(given, (bytes, str)):
+        assert result is given
+    insecure = xep419.downgrade(result, scope=scope, known_only=False)
+    assert insecure == xep419.downgrade(given, scope=scope, known_only=False)
+
+
+def _text_or(given: object, data: bytes) -> Given:
+    """Text as it is: its UTF-8 form may look like another encoding, which only bytes are judged by."""
+    return given if isinstance(given, str) else data
+
+
+def downgrade(case: Case) -> None:
+    """Names change as ``downgrade_name`` says, those that must stay do, and nothing is found anew."""
+    data, scope, given, known_only = case.document, case.scope, case.given(), case.flag(0)
+    result = outcome(xep419.downgrade, given, scope=scope, known_only=known_only)
+    if failed(result):
+        assert result == outcome(twin.downgrade, data, scope=scope, known_only=known_only)
+        return
+    same_form(result, given)
+    downgraded = as_bytes(result)
+    before = xep419.scan(_text_or(given, data), scope=scope)
+    after = xep419.scan(_text_or(result, downgraded), scope=scope)
+    expected = []
+    for name in before:
+        insecure = xep419.downgrade_name(name.name)
+        expected.append(insecure if not known_only or is_known(insecure) else name.name)
+    assert [name.name for name in after] == expected
+    assert [name.kind for name in after] == [name.kind for name in before]
+    assert len(downgraded) <= len(data)
+    assert xep419.downgrade(result, scope=scope, known_only=known_only) is result
+
+
+def encrypt(case: Case) -> None:
+    """``encrypt`` is ``upgrade`` and two rotations; ``decrypt`` leaves the names as they are."""
+    data, given = case.document, case.given()
+    result = outcome(xep419.encrypt, given)
+    assert result == outcome(xep419.upgrade, given)
+    if failed(result):
+        return
+    same_form(result, given)
+    assert result is not given or not data or xep419.isa == "python"
+    assert xep419.decrypt(result) == result
+    assert as_bytes(xep419.decrypt(given)) == data
+    assert xep419.encrypt(result) == result
+    only_inserted(data, as_bytes(result))
+
+
+def encrypt_many(case: Case) -> None:
+    """The same as one by one, over more than one batch too, and in the order given."""
+    parts = case.document.split(b"\xff") * case.one_of(LIMIT, (*[1] * 29, 2, 40, 600))
+    forms = [case.given(part) if i % 3 else part for i, part in enumerate(parts[:2000])]
+    given = forms if case.flag(0) else iter(forms)
+    expected = [outcome(xep419.encrypt, form) for form in forms]
+    result = outcome(xep419.encrypt_many, given)
+    first = next(filter(failed, expected), None)
+    assert result == (first or expected)
+    for one, form in zip(result if first is None else (), forms, strict=False):
+        same_form(one, form)
+
+
+# -- incremental ------------------------------------------------------------------------------------------
+
+
+Error = tuple[type, str, Any]
+
+
+def _through(transform: Any, pieces: list[bytes], case: Case) -> tuple[bytes, Error | None]:
+    """All the output, and the error that ended it; either way the object is done with after it."""
+    output = b""
+    for piece in pieces:
+        given = outcome(transform.update, case.given(piece))
+        if failed(given):
+            assert outcome(transform.update, b"") == given == outcome(transform.finalize)
+            return output, given
+        output += given
+    rest = outcome(transform.finalize)
+    if failed(rest):
+        assert outcome(transform.update, b"") == rest
+        return output, rest
+    refused = False
+    try:
+        transform.update(b"")
+    except ValueError:
+        refused = True
+    assert refused
+    return output + rest, None
+
+
+def _incremental(
+    case: Case, compiled: Callable[..., Any], pure: Callable[..., Any], whole: object, **options: Any
+) -> None:
+    """Any pieces give ``whole``, what the functions give at once; after an error it is the beginning of that."""
+    limit = 4 * case.choices[LIMIT] or 1 << 20
+    options |= {"rounds": case.rounds, "scope": case.scope, "max_markup": limit}
+    pieces = list(case.pieces(case.document))
+    output, error = _through(compiled(**options), pieces, case)
+    twin_output, twin_error = _through(pure(**options), pieces, case)
+    if failed(whole):
+        assert (output, error) == (twin_output, twin_error) == (b"", whole)
+    elif limit == 1 << 20:
+        assert output == twin_output == whole
+        assert error is twin_error is None
+    else:
+        for given, ended in ((output, error), (twin_output, twin_error)):
+            assert isinstance(whole, bytes)
+            assert whole.startswith(given) if ended else whole == given
+            assert ended is None or (ended[0] is xep419.LimitExceededError and 0 <= ended[2] < len(case.document))
+        assert twin_error or not error  # in what is not well-formed, the twin may hold back more
+
+
+def encryptor(case: Case) -> None:
+    """Any pieces give what ``upgrade`` and the rotations give at once."""
+    changes, data = not case.flag(1), case.document
+    whole = outcome(xep419.upgrade, data, scope=case.scope) if changes else data
+    if isinstance(whole, bytes):
+        whole = rotated(whole, case.rounds)
+    _incremental(case, xep419.Encryptor, twin_incremental.Encryptor, whole, upgrade=changes)
+
+
+def decryptor(case: Case) -> None:
+    """Any pieces give what the rotations and ``downgrade`` give at once."""
+    changes, known_only = not case.flag(1), case.flag(2)
+    whole: object = rotated(case.document, case.rounds)
+    if changes:
+        whole = outcome(xep419.downgrade, whole, scope=case.scope, known_only=known_only)
+    options = {"downgrade": changes, "known_only": known_only}
+    _incremental(case, xep419.Decryptor, twin_incremental.Decryptor, whole, **options)
+
+
+# -- stanzas ----------------------------------------------------------------------------------------------
+
+
+def stanza(case: Case) -> None:
+    """``encrypt_stanza`` rotates its spans and nothing else; ``validate`` passes the whole stanza alone."""
+    data, given = case.document, case.given()
+    part = case.one_of(FLAGS, tuple(stanzas.StanzaPart))
+    once = outcome(stanzas.encrypt_stanza, given, part=part, rounds=1)
+    refusals = [outcome(call, given) for call in (stanzas.encrypt_stanza, stanzas.exposed)]
+    if failed(once):
+        assert all(failed(refusal) for refusal in refusals)
+        assert failed(outcome(stanzas.validate, given))
+        return
+    done, expected = 0, bytearray(data)
+    for start, end in once.spans:
+        assert done <= start < end <= len(data)
+        expected[start:end] = rotated(data[start:end], 1)
+        done = end
+    assert once == expected
+    twice = stanzas.encrypt_stanza(given, part=part)
+    assert (bytes(twice), twice.spans) == (data, once.spans)
+    assert stanzas.encrypt_stanza(given, part=part, rounds=0).spans == ()
+    _spans_hold(data, part, once.spans)
+    _exposure(data, part, once, twice)
+
+
+def _spans_hold(data: bytes, part: stanzas.StanzaPart, spans: tuple[tuple[int, int], ...]) -> None:
+    """What a part covers can be taken out, and then the part is empty."""
+    if part is stanzas.StanzaPart.STANZA:
+        assert spans == ((0, len(data)),)
+        return
+    rest, done = b"", 0
+    for start, end in spans:
+        rest, done = rest + data[done:start], end
+    rest += data[done:]
+    assert stanzas.encrypt_stanza(rest, part=part).spans == ()
+
+
+def _exposure(data: bytes, part: stanzas.StanzaPart, *encrypted: stanzas.EncryptedStanza) -> None:
+    everything = stanzas.exposed(data)
+    assert everything
+    for one in encrypted:
+        exposed = stanzas.exposed(one)
+        refused = outcome(stanzas.validate, one)
+        assert failed(refused) == (part is not stanzas.StanzaPart.STANZA)
+        assert bool(exposed) == failed(refused)
+        told = [item for item in exposed if item.kind is not stanzas.ExposureKind.SIZE]
+        assert [item for item in told if item not in everything] == []
+        for item in exposed:
+            assert 0 <= item.start <= item.end <= len(data)
+
+
+TARGETS: dict[str, Callable[[Case], None]] = {
+    target.__name__: target
+    for target in (
+        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, stanza, twins,
+    )
+}  # fmt: skip
