@@ -9,7 +9,7 @@
 set -eu
 PYTHON=${PYTHON:-python3}
 CC=${CC:-gcc}
-EXAMPLES=${EXAMPLES:-40} # of each hypothesis test that does not state its own number
+EXAMPLES=${EXAMPLES:-15} # of each hypothesis test that does not state its own number
 tree=$(cd "$(dirname "$0")/.." && pwd)
 PYTHON=$("$PYTHON" -c 'import sys; print(sys.executable)')
 scratch=$(mktemp -d)
@@ -56,8 +56,9 @@ assert b"__asan_report_load" in open(core.__file__, "rb").read(), "not instrumen
 print("under sanitizers:", *core.available_isas())
 CHECK
 
-# Left out: what starts processes (build, cli), has sanitizers of its own (native), or tests plain Python (docs, stanza).
-leave_out=
+# Left out: what starts processes (build, cli), has sanitizers of its own (native), tests plain Python (docs, stanza), or
+# measures memory, which here is kept from use for a while after it was given back.
+leave_out=--deselect=tests/test_incremental.py::test_memory_is_constant
 for name in build cli docs native stanza; do leave_out="$leave_out --ignore=tests/test_$name.py"; done
 status=0
 # shellcheck disable=SC2086

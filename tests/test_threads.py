@@ -233,6 +233,32 @@ def test_an_object_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[Enc
     assert shared.update(b"<a xmlns='http://x'/>") + shared.finalize() == b"<a xmlns='https://x'/>"
 
 
+@pytest.mark.core
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no class can offer a buffer in Python (PEP 688)")
+def test_an_object_is_in_use_from_before_it_asks_for_the_buffer() -> None:
+    """Asking may run Python, and so another thread: it must not come in between the check and the work."""
+    piece = b"<x><field var='FORM_TYPE'><value>http://x</value></field></x>" * 20_000
+    expected = piece.replace(b"http:", b"https:")
+    for _ in range(10):
+        shared = Encryptor()
+        results: list[bytes] = []
+
+        def update(data: Any, shared: Encryptor = shared, results: list[bytes] = results) -> None:
+            with contextlib.suppress(RuntimeError):
+                results.append(shared.update(data))
+
+        class Delayed:
+            def __buffer__(self, flags: int, update: Callable[[Any], None] = update) -> memoryview:
+                self.other = threading.Thread(target=update, args=(piece,))
+                self.other.start()
+                return memoryview(piece)
+
+        delayed = Delayed()
+        update(delayed)
+        delayed.other.join()
+        assert results in ([expected], [expected, expected])
+
+
 # -- bytes that change under a call -----------------------------------------------------------------------
 
 

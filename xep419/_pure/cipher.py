@@ -13,21 +13,22 @@ _LOWER = bytes(range(0x61, 0x7B))
 _ROTATION = bytes.maketrans(_UPPER + _LOWER, _UPPER[13:] + _UPPER[:13] + _LOWER[13:] + _LOWER[:13])
 
 
-def view(data: Buffer, argument: str = "data") -> memoryview:
+def view(data: Buffer, argument: str = "data", kind: str = "a bytes-like object or str") -> memoryview:
     """A flat view of 1-byte items; TypeError, BufferError or ValueError say what came instead."""
+    came = type(data).__name__
     try:
         found = memoryview(data)
     except TypeError:
-        kind = type(data).__name__
-        raise TypeError(f"{argument} must be a bytes-like object or str, not {kind!r}") from None
+        raise TypeError(f"{argument} must be {kind}, not {came!r}") from None
     if found.itemsize != 1:
-        kind = type(data).__name__
         raise ValueError(
-            f"{argument} must hold 1-byte items, not {found.itemsize}-byte items of format {found.format!r} ({kind!r})"
+            f"{argument} must hold 1-byte items, not {found.itemsize}-byte items of format {found.format!r} ({came!r})"
         )
+    if not found.nbytes:
+        return memoryview(bytearray())
     if not found.c_contiguous:
-        raise BufferError(f"{argument} must be C-contiguous, not a strided {type(data).__name__!r}")
-    return found.cast("B") if found.nbytes else memoryview(b"")
+        raise BufferError(f"{argument} must be C-contiguous, not a strided {came!r}")
+    return found.cast("B")
 
 
 def to_bytes(data: Buffer | str, argument: str = "data") -> bytes:
@@ -68,9 +69,10 @@ def double_rot13(data: Buffer | str, /) -> bytes | str:
 
 
 def _writable(buffer: Buffer, argument: str) -> memoryview:
+    kind = "a writable bytes-like object"
     if isinstance(buffer, str):
-        raise TypeError(f"{argument} must be a writable bytes-like object, not 'str'")
-    found = view(buffer, argument)
+        raise TypeError(f"{argument} must be {kind}, not 'str'")
+    found = view(buffer, argument, kind)
     if memoryview(buffer).readonly:
         raise BufferError(f"{argument} must be writable, not a read-only {type(buffer).__name__!r}")
     return found
