@@ -74,8 +74,12 @@ cdef class _Incremental:
         """
         cdef Source source
         self.check_usable()
-        acquire(&source, data, "data")
-        self.busy = True
+        self.busy = True    # before the buffer is asked for: that may run Python
+        try:
+            acquire(&source, data, "data")
+        except BaseException:
+            self.busy = False
+            raise
         try:
             if not self.direction:
                 return self.rotate_only(&source)

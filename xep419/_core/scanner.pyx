@@ -647,7 +647,7 @@ cdef size_t skip_dtd(Scanner *s, const uint8_t *p, size_t n, size_t at, bint *st
             if p[at + 1] == c'?':
                 s.dtd_inner = PI
                 at += 1
-            elif p[at + 1] == c'!' and p[at + 2] == c'-' and p[at + 3] == c'-':
+            elif n - at >= 4 and p[at + 1] == c'!' and p[at + 2] == c'-' and p[at + 3] == c'-':
                 s.dtd_inner = COMMENT
                 at += 3
         elif byte == c'"' or byte == c"'":

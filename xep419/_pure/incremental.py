@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import operator
 import re
+from collections.abc import Iterator
 
 from .._encoding import HEAD_BYTES, check_encoding
 from ..errors import LimitExceededError, XEP419Error
@@ -62,11 +65,36 @@ class _Incremental:
         self._started = False
         self._tag_end: TagEnd | None = None
         self._error: BaseException | None = None
+        self._in_use = _thread.allocate_lock()
 
     def update(self, data: Buffer | str, /) -> bytes:
         """The output that ``data`` completes; the rest is held back until more comes."""
+        self._check_usable()
+        with self._used_alone():
+            return self._update(data)
+
+    def finalize(self) -> bytes:
+        """The rest of the output. The object is done with after this."""
+        self._check_usable()
+        with self._used_alone():
+            rest = self._advance(True) if self._direction else b""
+        self._error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
+        return rest
+
+    def _check_usable(self) -> None:
         if self._error is not None:
             raise self._error
+
+    @contextlib.contextmanager
+    def _used_alone(self) -> Iterator[None]:
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        try:
+            yield
+        finally:
+            self._in_use.release()
+
+    def _update(self, data: Buffer | str) -> bytes:
         piece = to_bytes(data)
         if not self._direction:
             return rotate(piece, self._rounds)
@@ -77,14 +105,6 @@ class _Incremental:
             self._check_limit()
             return b""
         return self._advance(False)
-
-    def finalize(self) -> bytes:
-        """The rest of the output. The object is done with after this."""
-        if self._error is not None:
-            raise self._error
-        rest = self._advance(True) if self._direction else b""
-        self._error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
-        return rest
 
     def _waits(self, piece: bytes) -> bool:
         """Whether the bytes held back are still unfinished; looks at the new piece only."""
