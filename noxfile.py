@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
     """
     session.install(".[cli]")
     session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test"))
-    outside = Path(session.create_tmp(), "outside")
+    outside = Path(session.virtualenv.location, "outside")
     shutil.rmtree(outside, ignore_errors=True)
     for name in ("tests", "examples"):
         shutil.copytree(name, outside / name)
