@@ -13,7 +13,9 @@ EXAMPLES=${EXAMPLES:-15} # of each hypothesis test that does not state its own n
 tree=$(cd "$(dirname "$0")/.." && pwd)
 PYTHON=$("$PYTHON" -c 'import sys; print(sys.executable)')
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT INT TERM
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 mkdir "$scratch/tree"
 tar -C "$tree" -cf - --exclude=./.git --exclude=./.venv --exclude='./.*_cache' --exclude=./.hypothesis --exclude=./build \
@@ -41,10 +43,11 @@ ubsan=$("$CC" -print-file-name=libubsan.so)
 case $asan in /*) ;; *) echo "$CC has no libasan" >&2; exit 1 ;; esac
 
 # PYTHONMALLOC: each bytes object is a block of its own, with red zones around it. Leaks: the interpreter has its own.
-# Reports go to files, since pytest would swallow what is written just before the process ends.
+# Reports go to files, since pytest would swallow what is written just before the process ends; none of a fault on a
+# guarded page, which a control in test_guard_pages.py wants.
 sanitized() {
     LD_PRELOAD="$asan $ubsan" PYTHONMALLOC=malloc PYTHONPATH=. \
-        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:log_path=$scratch/report" \
+        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:handle_segv=0:log_path=$scratch/report" \
         UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:log_path=$scratch/report" "$PYTHON" "$@"
 }
 
