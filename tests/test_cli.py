@@ -67,9 +67,18 @@ def run(*arguments: str | Path, data: bytes = b"", **options: Any) -> subprocess
     )
 
 
+def heed_signals() -> None:
+    """What a shell runs in the background ignores Ctrl-C, and so would its children: they start afresh."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(*arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*RUN, *map(str, arguments)], env=environment(), **{**streams, **options})
+    settings: dict[str, Any] = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    settings["env"] = environment()
+    if sys.platform != "win32":
+        settings["preexec_fn"] = heed_signals
+    return subprocess.Popen([*RUN, *map(str, arguments)], **{**settings, **options})
 
 
 def invoke(*arguments: str | Path, data: bytes = b"") -> Result:
@@ -590,9 +599,7 @@ def shown_on(ours: int) -> bytes:
 
 
 def slow_work(seconds: float, *, env: dict[str, str], stderr: int, end: bool = True) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [*RUN, "rot13"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, env=env
-    )
+    process = started("rot13", stdout=subprocess.DEVNULL, stderr=stderr, env=env)
     assert process.stdin is not None
     process.stdin.write(b"a" * (1 << 16))
     process.stdin.flush()
