@@ -14,6 +14,7 @@
 #define V_INVARIANT(x) xep419_others_avx2(x)
 #define V_ROTATE(x, k) xep419_turn_avx2(x, k)
 #define V_HITS(a, b) xep419_hits_avx2(a, b)
+#define V_LOW_BIT(mask) (uint32_t)_tzcnt_u64(mask)
 #define V_EQ(x, byte) (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_set1_epi8((char)(byte))))
 
 /* All bits of the bytes that are not letters (the complement saves an operation below). */
@@ -21,7 +22,9 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt")
 {
     __m256i folded = _mm256_or_si256(x, _mm256_set1_epi8(0x20));
     __m256i moved = _mm256_add_epi8(folded, _mm256_set1_epi8((char)(0x80 - 'a')));
-    return _mm256_cmpgt_epi8(moved, _mm256_set1_epi8(-128 + 25));
+    __m256i last = _mm256_set1_epi8(-128 + 25);
+    __asm__("" : "+x"(last)); /* GCC would compare with a constant in two operations, a minimum and an equality */
+    return _mm256_cmpgt_epi8(moved, last);
 }
 
 /* x += table[(x + 2) / 2], four operations a rotation:
@@ -50,9 +53,14 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt")
 
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt"))) uint32_t xep419_hits_avx2(__m256i a, __m256i b)
 {
-    __m256i shared = _mm256_and_si256(xep419_class_avx2(a, xep419_first_low, xep419_first_high),
+    /* a first byte is told by its low nibble and a comparison, one operation less than by two nibbles */
+    __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)xep419_first_byte));
+    __m256i classes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)xep419_first_low));
+    __m256i first = _mm256_cmpeq_epi8(a, _mm256_shuffle_epi8(bytes, a));
+    __m256i shared = _mm256_and_si256(_mm256_shuffle_epi8(classes, a),
                                       xep419_class_avx2(b, xep419_second_low, xep419_second_high));
-    return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(shared, _mm256_setzero_si256()));
+    __m256i none = _mm256_cmpeq_epi8(shared, _mm256_setzero_si256());
+    return (uint32_t)_mm256_movemask_epi8(_mm256_andnot_si256(none, first));
 }
 
 #include "kernels.h"

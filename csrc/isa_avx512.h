@@ -15,6 +15,7 @@
 #define V_INVARIANT(x) _mm512_cmpgt_epi8_mask(x, _mm512_set1_epi8(0x3F))
 #define V_ROTATE(x, k) xep419_turn_avx512(x, k)
 #define V_HITS(a, b) xep419_hits_avx512(a, b)
+#define V_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 #define V_EQ(x, byte) _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)(byte)))
 
 /* One VBMI permutation looks up 64 bytes in a table of 64: all of 0x40 to 0x7F. */

@@ -14,6 +14,7 @@
 #define V_INVARIANT(x) 0
 #define V_ROTATE(x, k) xep419_turn_neon(x)
 #define V_HITS(a, b) xep419_hits_neon(a, b)
+#define V_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 #define V_EQ(x, byte) xep419_mask_neon(vceqq_u8(x, vdupq_n_u8(byte)))
 
 /* A look-up in 64 bytes that leaves x where the index is 64 or more: the table is for 0x40 to 0x7F. */

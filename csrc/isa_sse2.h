@@ -14,6 +14,7 @@
 #define V_INVARIANT(x) xep419_letters_sse2(x)
 #define V_ROTATE(x, k) xep419_turn_sse2(x, k)
 #define V_HITS(a, b) xep419_hits_sse2(a, b)
+#define V_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 #define V_EQ(x, byte) (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8((char)(byte))))
 
 /* Folded to lower case and moved so that the 26 letters are the 26 smallest signed bytes. */

@@ -9,6 +9,7 @@
  *   V_INVARIANT(x)     what a rotation needs to know of x and leaves unchanged (which bytes are letters)
  *   V_ROTATE(x, k)     one rotation of the letters of x, k = V_INVARIANT(x)
  *   V_HITS(a, b)       mask of the i where a[i], b[i] are the two bytes of a candidate
+ *   V_LOW_BIT(mask)    place of the lowest bit of 64; of none, any place at all
  *   V_EQ(x, byte)      mask of the i where x[i] is the byte
  *
  * Every function is static and carries the target attribute itself: nothing else in the extension may be
@@ -16,7 +17,6 @@
  */
 
 #define XEP419_BLOCK 64
-#define XEP419_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 
 /* rotate(n):
  *   load the last vector before anything is stored      -- so that dst may be src
@@ -121,6 +121,23 @@ XEP419_TARGET static void XEP419_FN(rotate_twice_streaming)(uint8_t *dst, const 
     XEP419_STREAM_BODY(XEP419_FN(rotate_twice), XEP419_TWICE)
 }
 
+XEP419_TARGET static void XEP419_FN(copy_loosely)(uint8_t *dst, const uint8_t *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += XEP419_SLACK)
+        for (size_t k = i; k < i + XEP419_SLACK; k += VW)
+            V_STORE(dst + k, V_LOAD(src + k));
+}
+
+XEP419_TARGET static void XEP419_FN(rotate_twice_loosely)(uint8_t *dst, const uint8_t *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += XEP419_BLOCK)
+        for (size_t k = i; k < i + XEP419_BLOCK; k += VW) {
+            V x = V_LOAD(src + k);
+            XEP419_TWICE(x);
+            V_STORE(dst + k, x);
+        }
+}
+
 /* Mask of the candidates that begin in p[0, 64); reads p[0, 65). */
 XEP419_TARGET static inline uint64_t XEP419_FN(block_hits)(const uint8_t *p)
 {
@@ -151,11 +168,11 @@ XEP419_TARGET static size_t XEP419_FN(candidates)(const uint8_t *p, size_t n, ui
         /* two positions are written whether there are any or not: cheaper than guessing how many */
         uint64_t more = hits & (hits - 1);
         size_t all = count + (size_t)__builtin_popcountll(hits);
-        at[count] = (uint32_t)i + XEP419_LOW_BIT(hits);
-        at[count + 1] = (uint32_t)i + XEP419_LOW_BIT(more);
+        at[count] = (uint32_t)i + V_LOW_BIT(hits);
+        at[count + 1] = (uint32_t)i + V_LOW_BIT(more);
         more &= more - 1;
         for (count += 2; more; more &= more - 1)
-            at[count++] = (uint32_t)i + XEP419_LOW_BIT(more);
+            at[count++] = (uint32_t)i + V_LOW_BIT(more);
         count = all;
     }
     *searched = n ? n - 1 : 0;
@@ -220,19 +237,46 @@ XEP419_TARGET static void XEP419_FN(tag_window)(const uint8_t *p, size_t n, size
     masks[XEP419_QUOT] = (quot | lt) >> past;
 }
 
+XEP419_TARGET static void XEP419_FN(quote_sides)(const uint8_t *p, size_t n, size_t at,
+                                                 uint64_t masks[XEP419_SIDES])
+{
+    /* At an end of the buffer the block is the one that ends there; what lies beyond the quote is shifted out. */
+    unsigned before = at < XEP419_BLOCK ? (unsigned)(XEP419_BLOCK - at) : 0;
+    const uint8_t *from = p + at - (XEP419_BLOCK - before);
+    unsigned past = n - at - 1 < XEP419_BLOCK ? (unsigned)(XEP419_BLOCK - (n - at - 1)) : 0;
+    const uint8_t *to = p + at + 1 - past;
+    uint8_t quote = p[at], other = (uint8_t)(quote ^ '\'' ^ '"');
+    uint64_t lt = 0, gt = 0, same = 0, different = 0, end = 0;
+    for (size_t i = 0; i < XEP419_BLOCK; i += VW) {
+        V x = V_LOAD(from + i), y = V_LOAD(to + i);
+        lt |= (uint64_t)V_EQ(x, '<') << i;
+        gt |= (uint64_t)V_EQ(x, '>') << i;
+        same |= (uint64_t)V_EQ(x, quote) << i;
+        different |= (uint64_t)V_EQ(x, other) << i;
+        end |= (uint64_t)(V_EQ(y, '<') | V_EQ(y, quote)) << i;
+    }
+    masks[XEP419_BEFORE_LT] = lt << before;
+    masks[XEP419_BEFORE_GT] = gt << before;
+    masks[XEP419_BEFORE_SAME] = same << before;
+    masks[XEP419_BEFORE_OTHER] = different << before;
+    masks[XEP419_AFTER_END] = end >> past;
+}
+
 static const xep419_ops XEP419_FN(ops) = {
     XEP419_NAME,
     XEP419_FN(rotate_once),
     XEP419_FN(rotate_twice),
     XEP419_FN(rotate_once_streaming),
     XEP419_FN(rotate_twice_streaming),
+    XEP419_FN(copy_loosely),
+    XEP419_FN(rotate_twice_loosely),
     XEP419_FN(candidates),
     XEP419_FN(last_lt),
     XEP419_FN(tag_window),
+    XEP419_FN(quote_sides),
 };
 
 #undef XEP419_BLOCK
-#undef XEP419_LOW_BIT
 #undef XEP419_ROTATE_BODY
 #undef XEP419_ONCE
 #undef XEP419_TWICE
@@ -250,4 +294,5 @@ static const xep419_ops XEP419_FN(ops) = {
 #undef V_INVARIANT
 #undef V_ROTATE
 #undef V_HITS
+#undef V_LOW_BIT
 #undef V_EQ

@@ -13,6 +13,13 @@
 /* Bit i of a mask speaks of byte i of a window of 64. */
 enum { XEP419_ANY = 0, XEP419_APOS = 1, XEP419_QUOT = 2, XEP419_MASKS = 3 };
 
+/* Masks of the bytes beside a quote: before it <, >, quotes of its kind, quotes of the other; after it, < and its own
+ * kind. Bit 63 is the byte just before it; bit 0 the byte just after. */
+enum { XEP419_BEFORE_LT, XEP419_BEFORE_GT, XEP419_BEFORE_SAME, XEP419_BEFORE_OTHER, XEP419_AFTER_END, XEP419_SIDES };
+
+/* How far past the end the loose operations may go. */
+enum { XEP419_SLACK = 128 };
+
 #define XEP419_NOT_FOUND ((size_t)-1)
 
 typedef struct xep419_ops {
@@ -28,6 +35,11 @@ typedef struct xep419_ops {
     void (*rotate_once_streaming)(uint8_t *dst, const uint8_t *src, size_t n);
     void (*rotate_twice_streaming)(uint8_t *dst, const uint8_t *src, size_t n);
 
+    /* A copy, and two rotations, of the first n bytes and of up to XEP419_SLACK more, which src and dst must have: for
+     * pieces of some hundred bytes, whose exact end costs as much as the rest. dst does not overlap src. */
+    void (*copy_loosely)(uint8_t *dst, const uint8_t *src, size_t n);
+    void (*rotate_twice_loosely)(uint8_t *dst, const uint8_t *src, size_t n);
+
     /* Writes to at[] every i < n - 1, in order, where p[i] is a quote and p[i+1] one of h H u U & { F, or p[i] is
      * '<' and p[i+1] one of ! ?. Stops early when fewer than 64 of the room entries are free (room >= 64). Returns
      * their number; *searched says how many i were looked at: n - 1 unless it stopped early. n < 2^32. */
@@ -38,6 +50,10 @@ typedef struct xep419_ops {
 
     /* Masks of p[at, min(at + 64, n)): any of < > ' "; of ' and <; of " and <. Bits past n are zero. at < n. */
     void (*tag_window)(const uint8_t *p, size_t n, size_t at, uint64_t masks[XEP419_MASKS]);
+
+    /* Masks of p[at - 64, at) and p[at + 1, at + 65), where p[at] is a quote. Bits before p and past n are zero.
+     * n >= 64, 0 < at < n - 1. */
+    void (*quote_sides)(const uint8_t *p, size_t n, size_t at, uint64_t masks[XEP419_SIDES]);
 } xep419_ops;
 
 #endif

@@ -15,6 +15,8 @@
 
 static const uint8_t xep419_first_low[16] = {0, 0, 0x0F, 0, 0, 0, 0, 0x0F, 0, 0, 0, 0, 0x30, 0, 0, 0};
 static const uint8_t xep419_first_high[16] = {0, 0, 0x0F, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+/* The one first byte with each low nibble; what it answers for nibble 0 and bytes from 0x80 on equals none of them. */
+static const uint8_t xep419_first_byte[16] = {1, 0, '"', 0, 0, 0, 0, '\'', 0, 0, 0, 0, '<', 0, 0, 0};
 static const uint8_t xep419_second_low[16] = {0, 0x10, 0, 0, 0, 0x02, 0x04, 0, 0x01, 0, 0, 0x08, 0, 0, 0, 0x20};
 static const uint8_t xep419_second_high[16] = {0, 0, 0x14, 0x20, 0x05, 0x02, 0x01, 0x0A, 0, 0, 0, 0, 0, 0, 0, 0};
 

@@ -49,8 +49,8 @@ def binary(module: str) -> str:
 # -- instructions -----------------------------------------------------------------------------------------
 
 OPERATIONS = (
-    "rotate_once", "rotate_twice", "rotate_once_streaming", "rotate_twice_streaming", "candidates", "last_lt",
-    "tag_window",
+    "rotate_once", "rotate_twice", "rotate_once_streaming", "rotate_twice_streaming", "copy_loosely",
+    "rotate_twice_loosely", "candidates", "last_lt", "tag_window", "quote_sides",
 )  # fmt: skip
 #: by what a function's name must end in for it to use more than SSE2; compilers append the rest (".cold", ".part.0")
 VECTOR_FUNCTION = re.compile(r"_(avx2|avx512)(?:\.\w+)*$")

@@ -397,6 +397,29 @@ def test_and_in_more_than_a_window_of_it(tokens: list[bytes], shift: int) -> Non
     assert scan(data) == twin.scan(data)
 
 
+#: what may stand between a tag's name and a value, so that the bytes beside the value tell plainly or do not
+BETWEEN = (
+    b" ", b" a='b' ", b' a="b" ', b" a=\"it's\" ", b" a='>' ", b" a='\"' ", b"> ", b"/> ", b" a='<' ", b" a='", b"></x> ",
+    b" xmlns:p='urn:xmpp:a' ", b" node='urn:xmpp:a' ", b"><y> ", b"<!-- ", b"> it's ", b" xmlns='http://jabber.org/protocol/caps' ",
+)  # fmt: skip
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("between", BETWEEN, ids=bytes.decode)
+@pytest.mark.parametrize("name", [b"x", b"feature", b"c"], ids=bytes.decode)
+def test_a_value_at_any_distance_from_its_tag(between: bytes, name: bytes) -> None:
+    """A vector's width on either side of it, and at both ends of the document."""
+    from xep419._pure import namespaces as twin
+
+    for attribute in (b"xmlns='", b"var='", b'xmlns:q="', b"node='"):
+        for distance in (*range(12), *range(40, 72), 100, 130):
+            for length in (0, 3, *range(40, 72, 5), 63, 64, 65):
+                value = attribute + b"http://" + b"v" * length + attribute[-1:]
+                for behind in (b"", b"/>", b"><z xmlns='http://jabber.org/protocol/caps'>" + b" " * 70):
+                    data = b"<" + name + between + b" " * distance + value + behind
+                    assert scan(data) == twin.scan(data), data
+
+
 @given(st.one_of(st.text(max_size=60), soups.map(lambda data: data.decode("utf-8", "surrogateescape"))))
 @settings(max_examples=100, deadline=None)
 def test_text_is_its_utf_8_form(text: str) -> None:

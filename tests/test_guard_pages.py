@@ -74,6 +74,14 @@ def test_tag_window(isa: str) -> None:
     expect_success("tag_window", isa)
 
 
+def test_quote_sides(isa: str) -> None:
+    expect_success("quote_sides", isa)
+
+
+def test_loose_operations(isa: str) -> None:
+    expect_success("loose", isa)
+
+
 def test_the_cipher(isa: str) -> None:
     expect_success("cipher", isa)
 
@@ -195,6 +203,31 @@ def tag_window() -> None:
             assert [call_tag_window(xep419.isa, view, at) for at in range(n)] == expected, n
 
 
+def quote_sides() -> None:
+    from xep419._core.isa import call_quote_sides
+
+    guarded = Guarded()
+    for n in LENGTHS:
+        if n >= 64:
+            data = MARKS[:n]
+            quotes = [at for at in range(1, n - 1) if data[at] in b"'\""]
+            expected = [call_quote_sides("scalar", data, at) for at in quotes]
+            for view in both(data, guarded):
+                assert [call_quote_sides(xep419.isa, view, at) for at in quotes] == expected, n
+
+
+def loose() -> None:
+    from xep419._core.isa import call_loosely
+
+    source, target = Guarded(), Guarded()
+    for n in LENGTHS[1:]:
+        data = MARKS[: n + 128]
+        for view, out in zip(both(data, source), both(bytes(len(data)), target), strict=True):
+            for rounds in (0, 2):
+                call_loosely(xep419.isa, out, view, n, rounds=rounds)
+                assert out[:n] == data[:n], n
+
+
 def cipher() -> None:
     source, target = Guarded(), Guarded()
     for n in (*LENGTHS, *STREAMED):
@@ -313,6 +346,8 @@ if __name__ == "__main__":
         candidates,
         last_lt,
         tag_window,
+        quote_sides,
+        loose,
         cipher,
         namespaces,
         incremental,

@@ -20,7 +20,14 @@ from hypothesis import strategies as st
 import xep419
 
 if xep419.isa != "python":  # the mark below skips every test there
-    from xep419._core.isa import call_candidates, call_last_lt, call_rotate, call_tag_window
+    from xep419._core.isa import (
+        call_candidates,
+        call_last_lt,
+        call_loosely,
+        call_quote_sides,
+        call_rotate,
+        call_tag_window,
+    )
 
 pytestmark = pytest.mark.core
 
@@ -315,6 +322,69 @@ def test_tag_window_at_every_offset_of_the_buffer(isa: str) -> None:
                 assert call_tag_window(isa, view, at) == tag_window(inside, at)
 
 
+# -- quote_sides ------------------------------------------------------------------------------------------
+
+
+def quote_sides(data: bytes, at: int) -> tuple[int, ...]:
+    """The masks as binary numbers; bit 63 is the byte before the quote, bit 0 the byte after it."""
+    quote = data[at : at + 1]
+    other = b"'" if quote == b'"' else b'"'
+    before, after = data[max(at - 64, 0) : at], data[at + 1 : at + 65]
+    sides = [before.rjust(64, b"=").translate(marks(mark)) for mark in (b"<", b">", quote, other)]
+    sides.append(after.translate(marks(b"<" + quote)))
+    return tuple(int(side[::-1], 2) for side in sides)
+
+
+def test_quote_sides_at_every_place_of_every_length(isa: str) -> None:
+    """What stands before and behind would set bits; those outside are zero."""
+    for n in range(64, 4 * WIDEST + 2):
+        data = bytearray(noise(n, b"<>'\"=/ax"))
+        for at in range(1, n - 1):
+            kept, data[at] = data[at], b"'\""[at % 2]
+            view = memoryview(b"<>'\"" * 20 + data + b"<'\"" * 30)[80 : 80 + n]
+            assert call_quote_sides(isa, view, at) == quote_sides(bytes(data), at), (n, at)
+            data[at] = kept
+
+
+def test_quote_sides_one_mark_at_every_bit(isa: str) -> None:
+    for n in (64, 65, 100, 128, 129, 200):
+        for quote in b"'\"":
+            for at in {1, 20, 40, n // 2, n - 40, n - 2}:
+                for mark in b"<>'\"":
+                    for place in range(n):
+                        data = bytearray(b"=") * n
+                        data[at] = quote
+                        data[place] = mark
+                        if place != at:
+                            assert call_quote_sides(isa, data, at) == quote_sides(bytes(data), at)
+
+
+def test_quote_sides_every_byte_in_every_lane(isa: str) -> None:
+    for first in range(256):
+        data = bytearray(EVERY_BYTE[first:] + EVERY_BYTE[:first])
+        for at in (1, 32, 100, 191, 254):
+            data[at] = b"'\""[first % 2]
+            assert call_quote_sides(isa, data, at) == quote_sides(bytes(data), at)
+
+
+# -- the loose operations ---------------------------------------------------------------------------------
+
+SLACK = 128
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_loose_operations_end_where_they_may(isa: str, rounds: int) -> None:
+    """The bytes asked for are there; up to SLACK more may be, as they would be with more asked for; no others."""
+    for n in (*LENGTHS, 1000, 2048):
+        source = noise(n + SLACK)
+        for offset in (0, 1, 31):
+            target = bytearray([FILLER]) * (offset + n + SLACK + WIDEST)
+            call_loosely(isa, memoryview(target)[offset : offset + n + SLACK], source, n, rounds=rounds)
+            assert target[offset : offset + n] == source[:n]
+            assert all(byte in (FILLER, right) for byte, right in zip(target[offset + n :], source[n:], strict=False))
+            assert set(target[:offset] + target[offset + n + SLACK :]) <= {FILLER}
+
+
 # -- any bytes --------------------------------------------------------------------------------------------
 
 MARKUP = st.lists(
@@ -340,3 +410,7 @@ def test_every_operation_answers_as_its_scalar_twin(data: bytes, room: int, edge
     assert call_last_lt(isa, data, floor, end) == call_last_lt("scalar", data, floor, end)
     at = edge[0] % len(data)
     assert call_tag_window(isa, data, at) == call_tag_window("scalar", data, at)
+    if len(data) >= 64:
+        at = 1 + edge[0] % (len(data) - 2)
+        quoted = data[:at] + b"'\""[edge[1] % 2 : edge[1] % 2 + 1] + data[at + 1 :]
+        assert call_quote_sides(isa, quoted, at) == call_quote_sides("scalar", quoted, at)

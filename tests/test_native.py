@@ -164,6 +164,10 @@ BREAKAGES = {
     "bytes after the last streaming loop": ("PLAIN(dst + i, src + i, n - i);", "", "rotate_once_streaming"),
     "a position before the floor": ("if (from < floor)", "if (0)", "last_lt"),
     "bits past the end": (" >> past;", ";", "tag_window"),
+    "bits before the start": ("gt << before;", "gt;", "quote_sides"),
+    "a side read past the end": ("n - at - 1 < XEP419_BLOCK ?", "n - at - 1 < XEP419_BLOCK - 1 ?", "quote_sides"),
+    "a loose end that is too loose": ("i < n; i += XEP419_SLACK", "i < n + VW; i += XEP419_SLACK", "copy_loosely"),
+    "a loose rotation too short": ("k < i + XEP419_BLOCK; k", "k < i + VW; k", "rotate_twice_loosely"),
 }  # fmt: skip
 
 

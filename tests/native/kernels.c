@@ -419,6 +419,82 @@ static void check_tag_window(void)
     }
 }
 
+/* -- quote_sides ---------------------------------------------------------------------------------------------- */
+
+static void check_quote_sides_of(const uint8_t *p, size_t n, size_t at)
+{
+    uint64_t expected[XEP419_SIDES] = {0}, guarded[XEP419_SIDES + 2], *masks = guarded + 1;
+    length = n;
+    first_parameter = at;
+    for (size_t i = at < 64 ? 0 : at - 64; i < at; i++) {
+        uint64_t bit = (uint64_t)1 << (63 - (at - 1 - i));
+        int quote = p[i] == '\'' || p[i] == '"';
+        expected[XEP419_BEFORE_LT] |= p[i] == '<' ? bit : 0;
+        expected[XEP419_BEFORE_GT] |= p[i] == '>' ? bit : 0;
+        expected[XEP419_BEFORE_SAME] |= quote && p[i] == p[at] ? bit : 0;
+        expected[XEP419_BEFORE_OTHER] |= quote && p[i] != p[at] ? bit : 0;
+    }
+    for (size_t i = at + 1; i < n && i < at + 65; i++)
+        expected[XEP419_AFTER_END] |= p[i] == '<' || p[i] == p[at] ? (uint64_t)1 << (i - at - 1) : 0;
+    memset(guarded, FILLER, sizeof guarded);
+    uint64_t filler = guarded[0];
+    ops->quote_sides(p, n, at, masks);
+    if (guarded[0] != filler || guarded[XEP419_SIDES + 1] != filler)
+        fail("wrote outside the masks");
+    for (unsigned mask = 0; mask < XEP419_SIDES; mask++)
+        if (masks[mask] != expected[mask]) {
+            second_parameter = mask;
+            fail("wrong mask");
+        }
+    checks++;
+}
+
+static void check_quote_sides(void)
+{
+    operation = "quote_sides";
+    for (size_t n = 64; n <= LONGEST; n++)
+        for (size_t offset = 0; offset < 4; offset++)
+            for (int at_end = 0; at_end < 2; at_end++) {
+                uint8_t *p = put(&source, at_end, offset * 21, n);
+                memcpy(p, data[(n + offset) % 2 ? DENSE : NOISE] + n, n);
+                for (size_t at = 1; at < n - 1; at++) {
+                    uint8_t kept = p[at];
+                    p[at] = at % 2 ? '"' : '\'';
+                    check_quote_sides_of(p, n, at);
+                    p[at] = kept;
+                }
+            }
+}
+
+/* -- the loose operations ------------------------------------------------------------------------------------- */
+
+static void check_loose_of(size_t n, int at_end, size_t offset, int rotates)
+{
+    size_t room = n + XEP419_SLACK;
+    uint8_t *src = put(&source, at_end, offset, room), *dst = put(&target, at_end, offset % 7, room);
+    length = n;
+    first_parameter = offset;
+    memcpy(src, data[NOISE] + n, room);
+    memset(dst, FILLER, room);
+    (rotates ? ops->rotate_twice_loosely : ops->copy_loosely)(dst, src, n);
+    for (size_t i = 0; i < room; i++)
+        if (dst[i] != src[i] && (i < n || dst[i] != FILLER))
+            fail("wrong byte");
+    check_around(&target, dst, room);
+    checks++;
+}
+
+static void check_loose(void)
+{
+    for (int rotates = 0; rotates < 2; rotates++) {
+        operation = rotates ? "rotate_twice_loosely" : "copy_loosely";
+        for (size_t n = 0; n <= LONGEST; n++)
+            for (size_t offset = 0; offset < 4; offset++)
+                for (int at_end = 0; at_end < 2; at_end++)
+                    check_loose_of(n, at_end, offset * 21, rotates);
+    }
+}
+
 /* -- which instruction set ------------------------------------------------------------------------------------ */
 
 static const xep419_ops *find(const char *name)
@@ -458,6 +534,8 @@ int main(int argc, char **argv)
     check_candidates();
     check_last_lt();
     check_tag_window();
+    check_quote_sides();
+    check_loose();
     printf("%s: %llu checks, no difference\n", ops->name, checks);
     return 0;
 }

@@ -8,7 +8,7 @@ import os
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from .ops cimport MASKS, NOT_FOUND, xep419_ops
+from .ops cimport MASKS, NOT_FOUND, SIDES, SLACK, xep419_ops
 from .scalar cimport scalar_ops
 
 cdef extern from "dispatch.h" nogil:
@@ -85,6 +85,16 @@ def call_rotate(str name, dst, src, *, rounds, streaming):
         (chosen.rotate_twice if rounds == 2 else chosen.rotate_once)(&target[0], &source[0], n)
 
 
+def call_loosely(str name, dst, src, size_t n, *, rounds):
+    """The first ``n`` bytes of ``src``, copied or rotated twice, by a loose operation; both must have ``SLACK`` more."""
+    cdef const xep419_ops *chosen = find(name)
+    cdef uint8_t[::1] target = dst
+    cdef const uint8_t[::1] source = src
+    if min(target.shape[0], source.shape[0]) < <Py_ssize_t>(n + <size_t>SLACK):
+        raise ValueError(f"source and target must have {SLACK} bytes more")
+    (chosen.rotate_twice_loosely if rounds else chosen.copy_loosely)(&target[0], &source[0], n)
+
+
 def call_candidates(str name, data, size_t room) -> tuple:
     """``(positions, searched)`` of the candidates operation of one instruction set."""
     cdef const xep419_ops *chosen = find(name)
@@ -123,3 +133,14 @@ def call_tag_window(str name, data, size_t at) -> tuple:
         raise ValueError("at must lie in the data")
     chosen.tag_window(&source[0], source.shape[0], at, masks)
     return masks[0], masks[1], masks[2]
+
+
+def call_quote_sides(str name, data, size_t at) -> tuple:
+    """The masks of the quote_sides operation of one instruction set."""
+    cdef const xep419_ops *chosen = find(name)
+    cdef const uint8_t[::1] source = data
+    cdef uint64_t masks[<size_t>SIDES]
+    if source.shape[0] < 64 or not 0 < at < <size_t>source.shape[0] - 1:
+        raise ValueError("at must lie between the ends of 64 bytes or more")
+    chosen.quote_sides(&source[0], source.shape[0], at, masks)
+    return tuple(masks[i] for i in range(<size_t>SIDES))

@@ -9,10 +9,12 @@ from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 
+from . cimport isa
 from .buffers cimport (
     ASCII, GIL_RELEASE_BYTES, UTF8, Source, acquire, finish, new_result, release,
 )
 from .cipher cimport rotate, rotated
+from .ops cimport SLACK
 from .scanner cimport Finding, Plan, Scanner, free_plan, init_plan, init_scanner, is_known, scan_names
 
 from .._encoding import HEAD_BYTES, check_encoding
@@ -81,17 +83,26 @@ cdef size_t bytes_to_take(const uint8_t *p, Plan *plan, bint known_only) noexcep
 
 # -- splices ------------------------------------------------------------------------------------------------
 
+cdef enum:
+    SHORT_PIECE = 2048      # longer ones are cheaper with an exact end
+
 
 cdef void splice_up(uint8_t *dst, const uint8_t *src, size_t n, const Finding *items, size_t count,
                     int rounds) noexcept nogil:
-    cdef size_t done = 0, i, mark
+    cdef size_t done = 0, i, mark, size
     cdef uint8_t letter = c'f' if rounds == 1 else c's'
     for i in range(count):
         if items[i].secure:
             continue
         mark = items[i].mark
-        rotate(dst, src + done, mark - done, rounds)
-        dst += mark - done
+        size = mark - done
+        if size > SHORT_PIECE or n - mark < <size_t>SLACK or rounds == 1:
+            rotate(dst, src + done, size, rounds)
+        elif rounds:
+            isa.ops.rotate_twice_loosely(dst, src + done, size)
+        else:
+            isa.ops.copy_loosely(dst, src + done, size)
+        dst += size
         dst[0] = letter
         dst += 1
         done = mark

@@ -4,8 +4,11 @@ One byte at a time, in the order the words of ``csrc/ops.h`` say it. Nothing her
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
-from .ops cimport ANY, APOS, MASKS, NOT_FOUND, QUOT, xep419_ops
+from .ops cimport (
+    AFTER_END, ANY, APOS, BEFORE_GT, BEFORE_LT, BEFORE_OTHER, BEFORE_SAME, MASKS, NOT_FOUND, QUOT, SIDES, xep419_ops,
+)
 
 cdef uint8_t ROTATION[256]
 
@@ -31,6 +34,10 @@ cdef void rotate_twice(uint8_t *dst, const uint8_t *src, size_t n) noexcept nogi
     cdef size_t i
     for i in range(n):
         dst[i] = ROTATION[ROTATION[src[i]]]
+
+
+cdef void copy(uint8_t *dst, const uint8_t *src, size_t n) noexcept nogil:
+    memcpy(dst, src, n)
 
 
 cdef inline bint is_candidate(uint8_t first, uint8_t second) noexcept nogil:
@@ -79,12 +86,39 @@ cdef void tag_window(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noe
         bit <<= 1
 
 
+cdef void quote_sides(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noexcept nogil:
+    cdef size_t i
+    cdef uint64_t bit = 1
+    cdef uint8_t byte, quote = p[at], other = c'"' if quote == c"'" else c"'"
+    for i in range(<size_t>SIDES):
+        masks[i] = 0
+    for i in range(at - min(at, <size_t>64), at):
+        byte = p[i]
+        bit = <uint64_t>1 << (64 - (at - i))
+        if byte == c'<':
+            masks[<size_t>BEFORE_LT] |= bit
+        elif byte == c'>':
+            masks[<size_t>BEFORE_GT] |= bit
+        elif byte == quote:
+            masks[<size_t>BEFORE_SAME] |= bit
+        elif byte == other:
+            masks[<size_t>BEFORE_OTHER] |= bit
+    bit = 1
+    for i in range(at + 1, min(at + 65, n)):
+        if p[i] == c'<' or p[i] == quote:
+            masks[<size_t>AFTER_END] |= bit
+        bit <<= 1
+
+
 fill_rotation()
 scalar_ops.name = b"scalar"
 scalar_ops.rotate_once = rotate_once
 scalar_ops.rotate_twice = rotate_twice
 scalar_ops.rotate_once_streaming = rotate_once
 scalar_ops.rotate_twice_streaming = rotate_twice
+scalar_ops.copy_loosely = copy
+scalar_ops.rotate_twice_loosely = rotate_twice
 scalar_ops.candidates = candidates
 scalar_ops.last_lt = last_lt
 scalar_ops.tag_window = tag_window
+scalar_ops.quote_sides = quote_sides

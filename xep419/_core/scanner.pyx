@@ -5,8 +5,9 @@ states the rules. Two ways through a document:
 
 * **search**, the usual one: a vector operation lists the candidates (a quote before a letter that can begin a
   value of interest, and the openings of sections that are never touched). The tag around a candidate begins at
-  the last ``<`` before it: no ``<`` stands in a value or in text. Each tag is looked at once, and the look back stops
-  where the last tag ended, so every byte is passed over a bounded number of times.
+  the last ``<`` before it: no ``<`` stands in a value or in text. The 64 bytes on either side of a candidate nearly
+  always tell what it is; where they do not, its tag is read from the start, at most once. The look back stops behind
+  the last value or tag, so every byte is passed over a bounded number of times.
 * **walk**, tag by tag, inside an element whose end matters: a FORM_TYPE field (its value's text is a name) and an
   element that declares the namespace of entity capabilities (their ``c`` keeps its ``node``).
 
@@ -19,12 +20,16 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from . cimport isa
-from .ops cimport ANY, APOS, MASKS, NOT_FOUND, QUOT
+from .ops cimport (
+    AFTER_END, ANY, APOS, BEFORE_GT, BEFORE_LT, BEFORE_OTHER, BEFORE_SAME, MASKS, NOT_FOUND, QUOT, SIDES,
+)
 
 from ..names import LONGEST_REGISTERED, REGISTERED, REGISTERED_NODES
 
 cdef extern from *:
     int count_trailing_zeros "__builtin_ctzll"(unsigned long long mask) noexcept nogil
+    int count_leading_zeros "__builtin_clzll"(unsigned long long mask) noexcept nogil
+    bint is_odd "__builtin_parityll"(unsigned long long mask) noexcept nogil
 
 cdef enum Section:
     CONTENT
@@ -77,23 +82,28 @@ cdef void free_plan(Plan *plan) noexcept nogil:
     plan.items = plan.few
 
 
-cdef Finding *add(Plan *plan) noexcept nogil:
-    """Room for one more finding; without memory the plan fails and the last place is given again."""
+cdef void grow(Plan *plan) noexcept nogil:
+    """Doubles the room; without memory the plan fails, and its last finding makes place."""
     cdef Finding *grown
-    if plan.count == plan.room:
-        if plan.items == plan.few:
-            grown = <Finding *>malloc(2 * plan.room * sizeof(Finding))
-            if grown is not NULL:
-                memcpy(grown, plan.few, plan.count * sizeof(Finding))
-        else:
-            grown = <Finding *>realloc(plan.items, 2 * plan.room * sizeof(Finding))
-        if grown is NULL:
-            plan.failed = True
-            return &plan.items[plan.count - 1]
+    if plan.items == plan.few:
+        grown = <Finding *>malloc(2 * plan.room * sizeof(Finding))
+        if grown is not NULL:
+            memcpy(grown, plan.few, plan.count * sizeof(Finding))
+    else:
+        grown = <Finding *>realloc(plan.items, 2 * plan.room * sizeof(Finding))
+    if grown is NULL:
+        plan.failed = True
+        plan.count -= 1
+    else:
         plan.items = grown
         plan.room *= 2
-    plan.count += 1
-    return &plan.items[plan.count - 1]
+
+
+cdef inline Finding *next_place(Plan *plan) noexcept nogil:
+    """Where the next finding goes; it is one once it is counted."""
+    if plan.count == plan.room:
+        grow(plan)
+    return &plan.items[plan.count]
 
 
 # -- letters of a value -------------------------------------------------------------------------------------
@@ -154,10 +164,8 @@ cdef bint match_letters(const uint8_t *p, size_t *at, size_t end, const char *sc
     return True
 
 
-cdef bint match_scheme(const uint8_t *p, size_t start, size_t end, Finding *found) noexcept nogil:
+cdef inline bint match_scheme(const uint8_t *p, size_t start, size_t end, Finding *found) noexcept nogil:
     """Whether the value at ``start`` is under one of the schemes; says where its mark is."""
-    cdef size_t at = start, after = 0
-    cdef uint32_t first, code
     cdef bint http
     if start >= end:
         return False
@@ -169,6 +177,13 @@ cdef bint match_scheme(const uint8_t *p, size_t start, size_t end, Finding *foun
         if http | (not memcmp(p + start, b"urn:xmpp:", 9)):
             found.mark = found.mark_end = start + 8 - 4 * http
             return True
+    return spell_scheme(p, start, end, found)
+
+
+cdef bint spell_scheme(const uint8_t *p, size_t start, size_t end, Finding *found) noexcept nogil:
+    """The same, letter by letter: capitals, references, secure names."""
+    cdef size_t at = start, after = 0
+    cdef uint32_t first, code
     first = folded(letter(p, start, end, &after))
     if first == c'h':
         if not match_letters(p, &at, end, b"http"):
@@ -322,6 +337,13 @@ cdef struct Tag:
     Binding bindings[MAX_FRAMES]
 
 
+cdef inline void init_tag(Tag *tag, size_t start, size_t first_finding) noexcept nogil:
+    tag.start = start
+    tag.first_finding = first_finding
+    tag.name_end = tag.local = tag.node_start = tag.binding_count = 0
+    tag.form = tag.own_bound = tag.own_caps = tag.declares_caps = False
+
+
 cdef void read_name(const uint8_t *p, size_t n, Tag *tag) noexcept nogil:
     cdef size_t at = tag.start + 1
     tag.local = at
@@ -351,25 +373,23 @@ cdef bint is_letters(const uint8_t *p, size_t start, size_t end, const char *exp
 
 
 cdef inline void by_scheme(Scanner *s, const uint8_t *p, size_t start, size_t end, uint8_t kind, Plan *plan) noexcept nogil:
-    cdef Finding found
-    cdef Finding *added
-    if s.scopes & kind and match_scheme(p, start, end, &found):
-        found.kind = kind
-        added = add(plan)
-        added[0] = found
+    cdef Finding *found
+    if s.scopes & kind:
+        found = next_place(plan)
+        if match_scheme(p, start, end, found):
+            found.kind = kind
+            plan.count += 1
 
 
 cdef void node_name(Scanner *s, const uint8_t *p, size_t start, size_t end, Plan *plan) noexcept nogil:
-    cdef Finding found
-    cdef Finding *added
+    cdef Finding *found = next_place(plan)
     cdef size_t after = 0
-    if not (s.scopes & NODES and match_scheme(p, start, end, &found)):
+    if not (s.scopes & NODES and match_scheme(p, start, end, found)):
         return
-    if folded(letter(p, start, end, &after)) != c'u' and not is_registered(p, &found, True):
+    if folded(letter(p, start, end, &after)) != c'u' and not is_registered(p, found, True):
         return
     found.kind = NODES
-    added = add(plan)
-    added[0] = found
+    plan.count += 1
 
 
 cdef void clark_name(Scanner *s, const uint8_t *p, size_t start, size_t end, Plan *plan) noexcept nogil:
@@ -415,14 +435,18 @@ cdef void bind(Scanner *s, const uint8_t *p, size_t n, Tag *tag, size_t prefix, 
         tag.declares_caps |= caps
 
 
+cdef inline bint is_plain_declaration(const uint8_t *p, size_t floor, size_t quote) noexcept nogil:
+    """Whether the attribute is the most frequent of all, told without spelling its name."""
+    return quote >= floor + 7 and not memcmp(p + quote - 6, b"xmlns=", 6) and CLASS[p[quote - 7]] & IS_SPACE
+
+
 cdef void attribute(Scanner *s, const uint8_t *p, size_t n, Tag *tag, size_t floor, size_t quote, size_t end,
                     Plan *plan) noexcept nogil:
     """Judges the attribute whose value stands between ``quote`` and ``end`` by the scope table."""
     cdef size_t at = quote, name_end, size, start = quote + 1
     cdef const uint8_t *name
     cdef bint triggered = start < end and CLASS[p[start]] & IS_TRIGGER
-    if quote >= floor + 7 and not memcmp(p + quote - 6, b"xmlns=", 6) and CLASS[p[quote - 7]] & IS_SPACE:
-        # the most frequent attribute of all, without spelling its name
+    if is_plain_declaration(p, floor, quote):
         if triggered:
             by_scheme(s, p, start, end, DECLARATIONS, plan)
         if s.scopes & NODES and (s.bound or is_caps_name(p, start, end)):
@@ -563,10 +587,7 @@ cdef size_t start_tag(Scanner *s, const uint8_t *p, size_t n, size_t at, bint fi
     cdef Tag tag
     cdef size_t floor = at + 1, mark, end = 0
     cdef bint complete = False, closed = False
-    tag.start = at
-    tag.name_end = tag.local = tag.node_start = tag.binding_count = 0
-    tag.first_finding = plan.count
-    tag.form = tag.own_bound = tag.own_caps = tag.declares_caps = False
+    init_tag(&tag, at, plan.count)
     w.at = at
     isa.ops.tag_window(p, n, at, w.masks)
     while True:
@@ -759,7 +780,7 @@ cdef size_t value_text(Scanner *s, const uint8_t *p, size_t n, size_t at, bint f
     cdef size_t after = 0, end
     cdef uint32_t code
     cdef const uint8_t *lt
-    cdef Finding found
+    cdef Finding *found
     while at < n and CLASS[p[at]] & IS_SPACE:
         at += 1
     if at == n:
@@ -787,11 +808,12 @@ cdef size_t value_text(Scanner *s, const uint8_t *p, size_t n, size_t at, bint f
     else:
         end = lt - p
     s.value = False
-    if match_scheme(p, at, end, &found):
+    found = next_place(plan)
+    if match_scheme(p, at, end, found):
         while found.end > found.mark_end + 1 and CLASS[p[found.end - 1]] & IS_SPACE:
             found.end -= 1
         found.kind = FORM_TYPES
-        add(plan)[0] = found
+        plan.count += 1
     return end
 
 
@@ -822,10 +844,72 @@ cdef inline size_t next_candidate(Listing *listing, const uint8_t *p, size_t n, 
         listing.end = listing.base + searched
 
 
+cdef enum Beside:
+    UNCLEAR     # the tag must be read from its start
+    TEXT        # or an end tag, or the text behind one
+    VALUE       # the quote opens one
+
+# A start tag that the search has judged a value of, and stands in behind it.
+cdef struct Entered:
+    size_t start            # NOT_FOUND: none
+    size_t first_finding
+
+
+cdef inline Beside look_beside(const uint8_t *p, size_t n, size_t at, size_t hit, size_t *tag,
+                               size_t *end) noexcept nogil:
+    """What the quote at ``hit`` is, if the 64 bytes before and after it tell plainly.
+
+    ``tag`` is the start of the tag that ``at`` stands in, or NOT_FOUND; it becomes that of the tag that ``hit`` stands
+    in. Plainly: quotes of one kind stand between, an even number of them, and no ``>``.
+    """
+    cdef uint64_t masks[<size_t>SIDES]
+    cdef uint64_t seen = ~<uint64_t>0, lt, gt, same
+    cdef size_t between = hit - at
+    cdef int last
+    if n < 64 or not hit:
+        return UNCLEAR
+    isa.ops.quote_sides(p, n, hit, masks)
+    if between < 64:
+        seen = ~(seen >> between)
+    lt = masks[<size_t>BEFORE_LT] & seen
+    if lt:
+        last = 63 - count_leading_zeros(lt)
+        tag[0] = hit - 64 + last
+        if CLASS[p[tag[0] + 1]] & ENDS_NAME:    # an end tag's slash is one, too
+            tag[0] = NOT_FOUND
+            return TEXT
+        seen = (~<uint64_t>1) << last
+    elif between > 64:
+        return UNCLEAR
+    elif tag[0] == NOT_FOUND:
+        return TEXT
+    gt = masks[<size_t>BEFORE_GT] & seen
+    same = masks[<size_t>BEFORE_SAME] & seen
+    seen &= masks[<size_t>BEFORE_OTHER]
+    if gt:
+        if (same | seen) & (gt - 1) & ~gt:
+            return UNCLEAR
+        tag[0] = NOT_FOUND
+        return TEXT
+    if seen or is_odd(same) or not masks[<size_t>AFTER_END]:
+        return UNCLEAR
+    end[0] = hit + 1 + count_trailing_zeros(masks[<size_t>AFTER_END])
+    return VALUE if p[end[0]] == p[hit] else UNCLEAR
+
+
 cdef size_t search(Scanner *s, Listing *listing, const uint8_t *p, size_t n, size_t at, bint final, Plan *plan,
                    bint *stop) noexcept nogil:
-    """From candidate to candidate, to the end or to where a section or an element with a frame begins."""
-    cdef size_t hit, tag
+    """From candidate to candidate, to the end or to where a section or an element with a frame begins.
+
+    Most are judged by the bytes beside them alone. What those do not tell, and what makes the rest of its tag matter
+    (a frame, a node whose element may be entity capabilities'), has the tag read as a whole, from its start.
+    """
+    cdef size_t hit, tag, end = 0
+    cdef Beside beside
+    cdef Entered entered
+    cdef Tag judged
+    entered.start = NOT_FOUND
+    entered.first_finding = 0
     while True:
         hit = next_candidate(listing, p, n, at)
         if hit >= n:
@@ -834,10 +918,42 @@ cdef size_t search(Scanner *s, Listing *listing, const uint8_t *p, size_t n, siz
             return open_section(s, p, n, hit, final, stop)
         if hit + 2 < n and not CLASS[p[hit + 2]] & IS_SECOND:
             continue    # spares most text its look back
-        tag = isa.ops.last_lt(p, at, hit)
-        at = hit + 1
-        if tag == NOT_FOUND or p[tag + 1] == c'/' or CLASS[p[tag + 1]] & ENDS_NAME:
+        tag = entered.start
+        beside = look_beside(p, n, at, hit, &tag, &end)
+        if beside == VALUE:
+            if tag != entered.start:
+                entered.start = tag
+                entered.first_finding = plan.count
+                at = tag + 1
+            if is_plain_declaration(p, at, hit):
+                by_scheme(s, p, hit + 1, end, DECLARATIONS, plan)
+                if not (s.scopes & NODES and is_caps_name(p, hit + 1, end)):
+                    at = end + 1
+                    continue
+            else:
+                init_tag(&judged, tag, plan.count)
+                attribute(s, p, n, &judged, at, hit, end, plan)
+                if not (judged.form or judged.declares_caps or judged.node_start):
+                    at = end + 1
+                    continue
+        elif beside == TEXT:
+            entered.start = tag
+            at = hit + 1
             continue
+        else:
+            tag = isa.ops.last_lt(p, at, hit)
+            if tag == NOT_FOUND:
+                tag = entered.start
+            else:
+                entered.start = tag
+                entered.first_finding = plan.count
+            if tag == NOT_FOUND or CLASS[p[tag + 1]] & ENDS_NAME:
+                entered.start = NOT_FOUND
+                at = hit + 1
+                continue
+        entered.start = NOT_FOUND
+        plan.count = entered.first_finding
+        at = hit + 1
         tag = start_tag(s, p, n, tag, final, plan, stop)
         if stop[0] or s.frame_count:
             return tag
@@ -847,7 +963,10 @@ cdef size_t search(Scanner *s, Listing *listing, const uint8_t *p, size_t n, siz
         return n
     tag = isa.ops.last_lt(p, at, n)
     if tag == NOT_FOUND:
-        return n
+        if entered.start == NOT_FOUND:
+            return n
+        tag = entered.start
+        plan.count = entered.first_finding
     at = markup(s, p, n, tag, final, plan, stop)
     return at if stop[0] or s.section != CONTENT or s.frame_count else n
 
