@@ -37,7 +37,7 @@ UNPRIVILEGED = pytest.mark.skipif(
 #: the processes choose their instruction set for themselves
 pytestmark = pytest.mark.any_isa
 
-COMMANDS = ("encrypt", "decrypt", "rot13", "upgrade", "downgrade", "scan", "info")
+COMMANDS = ("encrypt", "decrypt", "rot13", "upgrade", "downgrade", "scan", "speed", "info")
 TRANSFORMS = COMMANDS[:5]
 RUN = (sys.executable, "-m", "xep419")
 
@@ -849,6 +849,8 @@ def test_every_example_in_the_help_works(tmp_path: Path, line: str) -> None:
         (tmp_path / file).write_bytes(STANZA)
     for file in ("upgraded.xml", "encrypted.xml"):
         (tmp_path / file).write_bytes(UPGRADED)
+    if "--compare" in line:
+        (tmp_path / "old.json").write_bytes(run("speed", "scan", "--size", "64", "--seconds", "0.2", "--json").stdout)
     command_line = line.replace("xep419 ", f"{sys.executable} -m xep419 ").replace("| xep419", "| " + " ".join(RUN))
     result = subprocess.run(["sh", "-c", command_line], cwd=tmp_path, capture_output=True, env=environment())
     assert (result.returncode, result.stderr) == (0, b"")

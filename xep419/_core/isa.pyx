@@ -51,7 +51,7 @@ def build() -> str:
 
 
 def force(str name: str) -> None:
-    """Makes the whole process use one instruction set. For tests: nothing else may be running."""
+    """Makes the whole process use one instruction set. For tests and ``xep419 speed``: nothing else may be running."""
     global ops
     ops = find(name)
 

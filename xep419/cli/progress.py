@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 #: seconds before the bar shows
 MOMENT = 0.5
+#: seconds between two looks of a bar that no thread draws
+REDRAWN = 0.25
 
 
 def is_terminal(stream: IO[Any] | None) -> bool:
@@ -100,3 +104,37 @@ class ProgressBar:
         bar.add_task(self._name, total=self._total, completed=self._done)
         bar.start()
         self._bar = bar
+
+
+@contextlib.contextmanager
+def parts_done() -> Iterator[Callable[[float], None]]:
+    """A function to tell which part is done, 0 to 1, which shows it when standard error is a terminal.
+
+    The caller's thread draws, and no other: one of its own would be in the way of what is being timed.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda part: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    drawn = time.monotonic()
+    with Progress(
+        TextColumn("measuring"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(part: float) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn > REDRAWN:
+                bar.update(task, completed=part, refresh=True)
+                drawn = time.monotonic()
+
+        yield show

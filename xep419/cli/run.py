@@ -15,6 +15,7 @@ from .. import __version__
 from .files import FileError
 from .info import info
 from .scan import scan
+from .speed import speed
 from .transform import decrypt, downgrade, encrypt, rot13, upgrade
 
 BAD_INPUT = 1
@@ -67,7 +68,7 @@ def command() -> None:
     """
 
 
-for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, info):
+for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, speed, info):
     command.add_command(_subcommand)
 
 
