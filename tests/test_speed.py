@@ -7,14 +7,16 @@ tested on results that were made up.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gc
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -468,46 +470,87 @@ def test_a_pipe_gets_the_whole_table_and_standard_error_nothing() -> None:
     assert heading.split()[2::2] == [str(size) for size in range(1, 13)]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs signals as POSIX has them")
-def test_interrupted_it_prints_nothing_half_way() -> None:
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and terminals as POSIX has them")
+
+
+def started(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     def heed_signals() -> None:  # a job in the background ignores Ctrl-C, and so would its children
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    arguments = [sys.executable, "-m", "xep419", "speed", "--seconds", "60"]
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_signals
-    ) as process:
-        time.sleep(2)  # somewhere in its minute
-        process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=30)
-    assert (process.returncode, *output) == (130, b"", b"")
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    command_line = [sys.executable, "-m", "xep419", "speed", *arguments]
+    return subprocess.Popen(command_line, env=environment, preexec_fn=heed_signals, **options)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs terminals as POSIX has them")
-@pytest.mark.parametrize("columns", [80, 120])
-def test_on_a_terminal_the_table_is_as_wide_as_that(columns: int) -> None:
-    import fcntl
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """The two ends: the one a person has, the one a process has."""
     import pty
+
+    ends = pty.openpty()
+    yield ends
+    for end in ends:
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+@POSIX
+def test_interrupted_it_prints_nothing_half_way(terminal: tuple[int, int]) -> None:
+    person, process_end = terminal
+    with started("--seconds", "60", stdout=subprocess.PIPE, stderr=process_end) as process:
+        os.close(process_end)
+        shown = b""
+        while b"measuring" not in shown:  # the bar: it is under way
+            shown += os.read(person, 4096)
+        process.send_signal(signal.SIGINT)
+        while piece := _read(person):
+            shown += piece
+        assert process.stdout is not None
+        assert (process.stdout.read(), process.wait(30)) == (b"", 130)
+    assert b"Traceback" not in shown
+    assert shown.endswith(b"\x1b[2K"), "the bar is gone"
+
+
+@POSIX
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("old", [False, True], ids=["speeds", "comparison"])
+def test_on_a_terminal_the_table_is_no_wider(
+    tmp_path: Path, terminal: tuple[int, int], columns: int, old: bool
+) -> None:
+    import fcntl
     import struct
     import termios
 
-    master, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "xep419", "speed", "rot13", "double_rot13_into", "--seconds", "0.3"],
-        stdout=terminal, stderr=subprocess.PIPE, env={**environment, "TERM": "dumb"},
-    ) as process:  # fmt: skip
-        os.close(terminal)
+    arguments = [
+        "double_rot13_into",
+        "--size",
+        "64",
+        "--size",
+        "300",
+        "--size",
+        "4K",
+        "--size",
+        "64K",
+        "--size",
+        "256K",
+    ]
+    arguments += ["--seconds", "0.3"]
+    if old:
+        (tmp_path / "old.json").write_text(json.dumps(as_json(*arguments)))
+        arguments += ["--compare", str(tmp_path / "old.json")]
+    person, process_end = terminal
+    fcntl.ioctl(process_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with started(*arguments, stdout=process_end, stderr=subprocess.PIPE) as process:
+        os.close(process_end)
         shown = b""
-        while piece := _read(master):
+        while piece := _read(person):
             shown += piece
         assert process.wait(30) == 0
-    os.close(master)
-    lines = shown.decode().replace("\r", "").splitlines()
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.decode().splitlines()]
     assert max(map(len, lines)) <= columns
-    assert sum(line.startswith("double_rot13_into ") for line in lines) == len(ISAS), "in one table of five sizes"
-    assert "…" not in shown.decode()
+    rows = [line for line in lines if line.startswith("double_rot13_into ")]
+    assert len(rows) == len(ISAS) * (5 if old else 1), "in one table"
+    assert not any("…" in row for row in rows)
 
 
 def _read(terminal: int) -> bytes:
