@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DEFAULT_SIZES = (64, 300, 4 << 10, 64 << 10, 1 << 20)
-LARGEST_SIZE = 256 << 20
+LARGEST_SIZE = 64 << 20
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 #: what a result says of itself above its table
 _MACHINE = ("version", "python", "processor", "date")
