@@ -219,6 +219,14 @@ cdef enum:
 
 cdef Registered *registered = NULL
 
+# Whether any registered name has two such letters, hashed, third and fourth after its scheme's colon: the host's first
+# two, and nearly all other software's URIs are out.
+cdef bint REGISTERED_LETTERS[256]
+
+
+cdef inline uint8_t letters_hash(uint8_t third, uint8_t fourth) noexcept nogil:
+    return third ^ <uint8_t>(fourth << 3)
+
 
 cdef inline uint32_t hash_step(uint32_t state, uint8_t byte) noexcept nogil:
     return (state ^ byte) * <uint32_t>16777619     # FNV-1a
@@ -247,6 +255,9 @@ cdef int fill_registered() except -1:
         registered[slot].size = <uint8_t>len(raw)
         registered[slot].node = name in REGISTERED_NODES
         memcpy(registered[slot].name, <const char *>raw, len(raw))
+        tail = raw.removeprefix(b"http").removeprefix(b"urn:xmpp")
+        if len(tail) >= 5:
+            REGISTERED_LETTERS[letters_hash(tail[3], tail[4])] = True
     return 0
 
 
@@ -262,6 +273,18 @@ cdef bint look_up(const uint8_t *name, size_t size, uint32_t slot, bint node) no
     return False
 
 
+cdef bint may_be_registered(const uint8_t *p, const Finding *found) noexcept nogil:
+    """False for most names that are not registered; True for those that are spelled or end unusually."""
+    cdef const uint8_t *tail = p + found.mark_end
+    cdef size_t i
+    if found.end - found.mark_end < 5:
+        return True
+    for i in range(5):
+        if tail[i] == c'&' or tail[i] == c'#' or tail[i] == c'+':
+            return True
+    return REGISTERED_LETTERS[letters_hash(tail[3], tail[4])]
+
+
 cdef bint is_registered(const uint8_t *p, const Finding *found, bint node) noexcept nogil:
     """Whether the insecure form of a name is registered, alone or before a ``#``.
 
@@ -271,6 +294,8 @@ cdef bint is_registered(const uint8_t *p, const Finding *found, bint node) noexc
     cdef size_t size = 0, i, at = found.start
     cdef uint32_t code, state = HASH_START
     cdef bint whole
+    if not may_be_registered(p, found):
+        return False
     while size < MAX_REGISTERED + 8:
         if at == found.mark:
             at = found.mark_end
