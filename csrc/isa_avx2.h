@@ -16,6 +16,12 @@
 #define V_HITS(a, b) xep419_hits_avx2(a, b)
 #define V_LOW_BIT(mask) (uint32_t)_tzcnt_u64(mask)
 #define V_EQ(x, byte) (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_set1_epi8((char)(byte))))
+#define V_MARKUP(x) xep419_class_avx2(x, xep419_markup_low, xep419_markup_high)
+#define V_IN(c, bits) \
+    ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(c, _mm256_set1_epi8((char)(bits))), _mm256_setzero_si256()))
+#define V_SPACE(x) xep419_space_avx2(x)
+#define V_TOP(x) (uint32_t)_mm256_movemask_epi8(x)
+#define V_OUTER(x) (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), x))
 
 /* All bits of the bytes that are not letters (the complement saves an operation below). */
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt"))) __m256i xep419_others_avx2(__m256i x)
@@ -61,6 +67,12 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt")
                                       xep419_class_avx2(b, xep419_second_low, xep419_second_high));
     __m256i none = _mm256_cmpeq_epi8(shared, _mm256_setzero_si256());
     return (uint32_t)_mm256_movemask_epi8(_mm256_andnot_si256(none, first));
+}
+
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt"))) uint32_t xep419_space_avx2(__m256i x)
+{
+    __m256i spaces = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)xep419_space));
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_shuffle_epi8(spaces, x)));
 }
 
 #include "kernels.h"

@@ -17,6 +17,11 @@
 #define V_HITS(a, b) xep419_hits_avx512(a, b)
 #define V_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 #define V_EQ(x, byte) _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)(byte)))
+#define V_MARKUP(x) xep419_class_avx512(x, xep419_markup_low, xep419_markup_high)
+#define V_IN(c, bits) _mm512_test_epi8_mask(c, _mm512_set1_epi8((char)(bits)))
+#define V_SPACE(x) xep419_space_avx512(x)
+#define V_TOP(x) _mm512_test_epi8_mask(x, _mm512_set1_epi8((char)0x80))
+#define V_OUTER(x) _mm512_cmpgt_epi8_mask(_mm512_set1_epi8(0x20), x)
 
 /* One VBMI permutation looks up 64 bytes in a table of 64: all of 0x40 to 0x7F. */
 static inline __attribute__((always_inline, target(XEP419_AVX512))) __m512i xep419_turn_avx512(__m512i x,
@@ -38,6 +43,12 @@ static inline __attribute__((always_inline, target(XEP419_AVX512))) uint64_t xep
 {
     return _mm512_test_epi8_mask(xep419_class_avx512(a, xep419_first_low, xep419_first_high),
                                  xep419_class_avx512(b, xep419_second_low, xep419_second_high));
+}
+
+static inline __attribute__((always_inline, target(XEP419_AVX512))) uint64_t xep419_space_avx512(__m512i x)
+{
+    __m512i spaces = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)xep419_space));
+    return _mm512_cmpeq_epi8_mask(x, _mm512_shuffle_epi8(spaces, x));
 }
 
 #include "kernels.h"

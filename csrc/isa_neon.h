@@ -16,6 +16,12 @@
 #define V_HITS(a, b) xep419_hits_neon(a, b)
 #define V_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 #define V_EQ(x, byte) xep419_mask_neon(vceqq_u8(x, vdupq_n_u8(byte)))
+#define V_MARKUP(x) xep419_class_neon(x, xep419_markup_low, xep419_markup_high)
+#define V_IN(c, bits) xep419_mask_neon(vtstq_u8(c, vdupq_n_u8(bits)))
+#define V_SPACE(x) \
+    xep419_mask_neon(vceqq_u8(x, vqtbl1q_u8(vld1q_u8(xep419_space), vandq_u8(x, vdupq_n_u8(0x0F)))))
+#define V_TOP(x) xep419_mask_neon(vcgeq_u8(x, vdupq_n_u8(0x80)))
+#define V_OUTER(x) xep419_mask_neon(vcltq_s8(vreinterpretq_s8_u8(x), vdupq_n_s8(0x20)))
 
 /* A look-up in 64 bytes that leaves x where the index is 64 or more: the table is for 0x40 to 0x7F. */
 static inline uint8x16_t xep419_turn_neon(uint8x16_t x)

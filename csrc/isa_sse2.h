@@ -16,6 +16,12 @@
 #define V_HITS(a, b) xep419_hits_sse2(a, b)
 #define V_LOW_BIT(mask) ((uint32_t)__builtin_ctzll((mask) | (uint64_t)1 << 63))
 #define V_EQ(x, byte) (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8((char)(byte))))
+#define V_MARKUP(x) xep419_markup_sse2(x)
+#define V_IN(c, bits) \
+    (uint32_t)(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_and_si128(c, _mm_set1_epi8((char)(bits))), _mm_setzero_si128())) ^ 0xFFFF)
+#define V_SPACE(x) xep419_space_sse2(x)
+#define V_TOP(x) (uint32_t)_mm_movemask_epi8(x)
+#define V_OUTER(x) (uint32_t)_mm_movemask_epi8(_mm_cmplt_epi8(x, _mm_set1_epi8(0x20)))
 
 /* Folded to lower case and moved so that the 26 letters are the 26 smallest signed bytes. */
 static inline __attribute__((always_inline, target("sse2"))) __m128i xep419_letters_sse2(__m128i x)
@@ -41,8 +47,29 @@ static inline __attribute__((always_inline, target("sse2"))) uint32_t xep419_hit
     __m128i value = _mm_or_si128(_mm_or_si128(IS(folded, 'h'), IS(folded, 'u')),
                                  _mm_or_si128(_mm_or_si128(IS(b, '&'), IS(b, '{')), IS(b, 'F')));
     __m128i section = _mm_and_si128(IS(a, '<'), _mm_or_si128(IS(b, '!'), IS(b, '?')));
-#undef IS
     return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_and_si128(quote, value), section));
 }
+
+/* The classes by comparing; of the bits for names one serves for all. */
+static inline __attribute__((always_inline, target("sse2"))) __m128i xep419_markup_sse2(__m128i x)
+{
+#define RANGE(x, first, count) \
+    _mm_cmplt_epi8(_mm_add_epi8(x, _mm_set1_epi8((char)(0x80 - (first)))), _mm_set1_epi8(-128 + (count)))
+#define BITS(mask, bits) _mm_and_si128(mask, _mm_set1_epi8((char)(bits)))
+    __m128i name = _mm_or_si128(_mm_or_si128(xep419_letters_sse2(x), RANGE(x, '0', 11)),
+                                _mm_or_si128(RANGE(x, '-', 2), IS(x, '_')));
+    __m128i markup = _mm_or_si128(_mm_or_si128(BITS(IS(x, '&'), 0x01), BITS(IS(x, '<'), 0x02)),
+                                  _mm_or_si128(BITS(IS(x, '>'), 0x04), BITS(_mm_or_si128(IS(x, '"'), IS(x, '\'')), 0x08)));
+    return _mm_or_si128(markup, BITS(name, 0x10));
+#undef RANGE
+#undef BITS
+}
+
+static inline __attribute__((always_inline, target("sse2"))) uint32_t xep419_space_sse2(__m128i x)
+{
+    __m128i spaces = _mm_or_si128(_mm_or_si128(IS(x, ' '), IS(x, '\t')), _mm_or_si128(IS(x, '\n'), IS(x, '\r')));
+    return (uint32_t)_mm_movemask_epi8(spaces);
+}
+#undef IS
 
 #include "kernels.h"

@@ -11,6 +11,11 @@
  *   V_HITS(a, b)       mask of the i where a[i], b[i] are the two bytes of a candidate
  *   V_LOW_BIT(mask)    place of the lowest bit of 64; of none, any place at all
  *   V_EQ(x, byte)      mask of the i where x[i] is the byte
+ *   V_MARKUP(x)        a vector of the classes of tables.h
+ *   V_IN(c, bits)      mask of the i where c[i], of V_MARKUP, has one of the bits
+ *   V_SPACE(x)         mask of the i where x[i] is white space
+ *   V_TOP(x)           mask of the i where x[i] is 0x80 or above
+ *   V_OUTER(x)         mask of the i where x[i] is 0x80 or above, or below 0x20
  *
  * Every function is static and carries the target attribute itself: nothing else in the extension may be
  * compiled for more than the baseline, or importing it would crash older machines.
@@ -262,6 +267,49 @@ XEP419_TARGET static void XEP419_FN(quote_sides)(const uint8_t *p, size_t n, siz
     masks[XEP419_AFTER_END] = end >> past;
 }
 
+/* The masks of p[0, 64) to the first place of each row; returns the suspects. */
+XEP419_TARGET static inline uint64_t XEP419_FN(classify_block)(const uint8_t *p, uint64_t *masks)
+{
+    uint64_t text = 0, value = 0, name = 0, space = 0, outer = 0;
+    for (size_t i = 0; i < XEP419_BLOCK; i += VW) {
+        V x = V_LOAD(p + i);
+        V classes = V_MARKUP(x);
+        text |= (uint64_t)V_IN(classes, XEP419_TEXT_BITS) << i;
+        value |= (uint64_t)V_IN(classes, XEP419_VALUE_BITS) << i;
+        name |= (uint64_t)(V_IN(classes, XEP419_NAME_BITS) | V_TOP(x)) << i;
+        space |= (uint64_t)V_SPACE(x) << i;
+        outer |= (uint64_t)V_OUTER(x) << i;
+    }
+    masks[XEP419_TEXT_END * XEP419_ROW] = text;
+    masks[XEP419_VALUE_END * XEP419_ROW] = value;
+    masks[XEP419_NAME_END * XEP419_ROW] = ~name;
+    masks[XEP419_NOT_SPACE * XEP419_ROW] = ~space;
+    masks[XEP419_SUSPECT * XEP419_ROW] = outer & ~space;
+    return outer & ~space;
+}
+
+XEP419_TARGET static uint64_t XEP419_FN(classify)(const uint8_t *p, size_t n,
+                                                  uint64_t masks[XEP419_ROWS * XEP419_ROW])
+{
+    uint64_t suspects = 0;
+    size_t i = 0, left = n % XEP419_BLOCK;
+    for (; i < n / XEP419_BLOCK; i++)
+        suspects |= XEP419_FN(classify_block)(p + i * XEP419_BLOCK, masks + i);
+    if (left) {
+        uint8_t block[XEP419_BLOCK] = {0};
+        memcpy(block, p + i * XEP419_BLOCK, left);
+        (void)XEP419_FN(classify_block)(block, masks + i);
+        for (size_t row = 0; row < XEP419_ROWS; row++)
+            masks[row * XEP419_ROW + i] &= ((uint64_t)1 << left) - 1;
+        suspects |= masks[XEP419_SUSPECT * XEP419_ROW + i];
+        i++;
+    }
+    for (size_t row = 0; row < XEP419_ROWS; row++)
+        for (size_t past = i; past < n / XEP419_BLOCK + 2; past++)
+            masks[row * XEP419_ROW + past] = 0;
+    return suspects != 0;
+}
+
 static const xep419_ops XEP419_FN(ops) = {
     XEP419_NAME,
     XEP419_FN(rotate_once),
@@ -274,6 +322,7 @@ static const xep419_ops XEP419_FN(ops) = {
     XEP419_FN(last_lt),
     XEP419_FN(tag_window),
     XEP419_FN(quote_sides),
+    XEP419_FN(classify),
 };
 
 #undef XEP419_BLOCK
@@ -296,3 +345,8 @@ static const xep419_ops XEP419_FN(ops) = {
 #undef V_HITS
 #undef V_LOW_BIT
 #undef V_EQ
+#undef V_MARKUP
+#undef V_IN
+#undef V_SPACE
+#undef V_TOP
+#undef V_OUTER

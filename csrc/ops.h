@@ -22,6 +22,19 @@ enum { XEP419_SLACK = 128 };
 
 #define XEP419_NOT_FOUND ((size_t)-1)
 
+/* What classify() says of each byte, a row of masks for each answer. Two masks of each row are always zero, so that
+ * the 64 bits that follow any bit of a page can be read without a look at where it ends. */
+enum {
+    XEP419_TEXT_END = 0,  /* < > & */
+    XEP419_VALUE_END = 1, /* < & ' " */
+    XEP419_NAME_END = 2,  /* none of A-Z a-z 0-9 . _ : - and none from 0x80 on */
+    XEP419_NOT_SPACE = 3, /* none of space, tab, line feed, carriage return */
+    XEP419_SUSPECT = 4,   /* 0x80 and above, and below 0x20 all but tab, line feed and carriage return */
+    XEP419_ROWS = 5,
+    XEP419_PAGE = 4096,
+    XEP419_ROW = XEP419_PAGE / 64 + 2
+};
+
 typedef struct xep419_ops {
     const char *name;
 
@@ -54,6 +67,11 @@ typedef struct xep419_ops {
     /* Masks of p[at - 64, at) and p[at + 1, at + 65), where p[at] is a quote. Bits before p and past n are zero.
      * n >= 64, 0 < at < n - 1. */
     void (*quote_sides)(const uint8_t *p, size_t n, size_t at, uint64_t masks[XEP419_SIDES]);
+
+    /* Bit i % 64 of masks[row * XEP419_ROW + i / 64] says whether p[i] is of the row's kind, for i < n; bits from n on
+     * are zero in the n / 64 + 2 first masks of each row, and the masks after them are not written. Returns whether
+     * any byte is suspect. n <= XEP419_PAGE. */
+    uint64_t (*classify)(const uint8_t *p, size_t n, uint64_t masks[XEP419_ROWS * XEP419_ROW]);
 } xep419_ops;
 
 #endif

@@ -20,6 +20,19 @@ static const uint8_t xep419_first_byte[16] = {1, 0, '"', 0, 0, 0, 0, '\'', 0, 0,
 static const uint8_t xep419_second_low[16] = {0, 0x10, 0, 0, 0, 0x02, 0x04, 0, 0x01, 0, 0, 0x08, 0, 0, 0, 0x20};
 static const uint8_t xep419_second_high[16] = {0, 0, 0x14, 0x20, 0x05, 0x02, 0x01, 0x0A, 0, 0, 0, 0, 0, 0, 0, 0};
 
+/* The bytes that structure a document, in the same way: a byte's class is LOW[low nibble] & HIGH[high nibble].
+ *
+ *   bit 0  &     bit 1  <     bit 2  >     bit 3  " '
+ *   bit 4  0-9 : P-Z p-z     bit 5  A-O a-o     bit 6  - .     bit 7  _
+ */
+enum { XEP419_TEXT_BITS = 0x07, XEP419_VALUE_BITS = 0x0B, XEP419_NAME_BITS = 0xF0 };
+static const uint8_t xep419_markup_low[16] = {0x10, 0x30, 0x38, 0x30, 0x30, 0x30, 0x31, 0x38,
+                                              0x30, 0x30, 0x30, 0x20, 0x22, 0x60, 0x64, 0xA0};
+static const uint8_t xep419_markup_high[16] = {0, 0, 0x49, 0x16, 0x20, 0x90, 0x20, 0x10, 0, 0, 0, 0, 0, 0, 0, 0};
+
+/* White space, each in the place of its low nibble. The zero in the other places differs from every byte of theirs. */
+static const uint8_t xep419_space[16] = {0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0x09, 0x0A, 0, 0, 0x0D, 0, 0};
+
 /* The rotation of the bytes 0x40 to 0x7F. */
 static const uint8_t xep419_rotation[64] = {
     '@', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H',

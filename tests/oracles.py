@@ -506,3 +506,60 @@ def removals(before: bytes, after: bytes) -> int:
             count += 1
     assert wanted is None, f"{wanted!r} came"
     return count
+
+
+# -- streams ------------------------------------------------------------------------------------------------
+
+
+class RefusedError(Exception):
+    """expat refuses the document."""
+
+
+_START_TAG = re.compile(rb"""<(?:[^'">]|'[^']*'|"[^"]*")*>""")
+
+
+def cut_by_expat(document: bytes) -> tuple[bytes | None, list[bytes], bool]:
+    """The header of a document, its first-level elements, and whether its root is closed, by expat's byte offsets.
+
+    Namespaces are not looked at.
+    """
+    parser = expat.ParserCreate()
+    depth = start = header_end = 0
+    stanzas: list[bytes] = []
+    begun = False  # nothing came since a start tag
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, start, header_end, begun
+        at = parser.CurrentByteIndex
+        if depth == 0:
+            found = _START_TAG.match(document, at)
+            assert found is not None
+            header_end = found.end()
+        elif depth == 1:
+            start = at
+        depth += 1
+        begun = True
+
+    def end(name: str) -> None:
+        """expat's offset is that of an end tag's ``<``, and where an element is empty, that of its tag's end."""
+        nonlocal depth, begun
+        at = parser.CurrentByteIndex
+        if not (begun and document[at - 2 : at] == b"/>"):
+            at = document.index(b">", at) + 1
+        depth -= 1
+        if depth == 1:
+            stanzas.append(document[start:at])
+        begun = False
+
+    def text(characters: str) -> None:
+        nonlocal begun
+        begun = False
+
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text
+    try:
+        parser.Parse(document, False)
+    except expat.ExpatError as error:
+        raise RefusedError(expat.errors.messages[error.code]) from error
+    return document[:header_end] or None, stanzas, bool(header_end) and depth == 0

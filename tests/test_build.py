@@ -29,6 +29,7 @@ import pytest
 import xep419
 from xep419 import Scope, _backend
 from xep419._pure import cipher as pure_cipher
+from xep419._pure import framing as pure_framing
 from xep419._pure import incremental as pure_incremental
 from xep419._pure import namespaces as pure_namespaces
 
@@ -50,7 +51,7 @@ def binary(module: str) -> str:
 
 OPERATIONS = (
     "rotate_once", "rotate_twice", "rotate_once_streaming", "rotate_twice_streaming", "copy_loosely",
-    "rotate_twice_loosely", "candidates", "last_lt", "tag_window", "quote_sides",
+    "rotate_twice_loosely", "candidates", "last_lt", "tag_window", "quote_sides", "classify",
 )  # fmt: skip
 #: by what a function's name must end in for it to use more than SSE2; compilers append the rest (".cold", ".part.0")
 VECTOR_FUNCTION = re.compile(r"_(avx2|avx512)(?:\.\w+)*$")
@@ -194,10 +195,16 @@ def public(module: ModuleType) -> dict[str, Any]:
     }
 
 
-TWINS = {"cipher": pure_cipher, "incremental": pure_incremental, "namespaces": pure_namespaces}
+TWINS = {
+    "cipher": pure_cipher,
+    "framing": pure_framing,
+    "incremental": pure_incremental,
+    "namespaces": pure_namespaces,
+}
 #: what the package takes from either
 OFFERED = {
     "cipher": {"rot13", "double_rot13", "rot13_into", "double_rot13_into", "rot13_inplace"},
+    "framing": {"StanzaStream"},
     "incremental": {"Encryptor", "Decryptor"},
     "namespaces": {"scan", "upgrade", "downgrade", "encrypt", "decrypt", "encrypt_many"},
 }
@@ -294,7 +301,7 @@ def test_the_core_documents_the_arguments_that_the_twin_has(module: str) -> None
     for name in OFFERED[module]:
         signature = documented(getattr(compiled(module), name))
         if signature is None:
-            assert module == "incremental", name  # a class may leave it to its stub
+            assert module in ("framing", "incremental"), name  # a class may leave it to its stub
             continue
         expected = inspect.signature(getattr(twin, name))
         assert arguments(signature) == arguments(expected), name
@@ -309,6 +316,8 @@ def test_the_stub_describes_the_twin_as_well(module: str) -> None:
         described: Any = twin
         for part in name.split("."):
             described = getattr(described, part)
+        if isinstance(described, property):
+            described = described.fget
         for overload in overloads:
             assert overload == arguments(inspect.signature(described)), name
     for name in OFFERED[module]:
@@ -329,11 +338,11 @@ def test_the_stubs_name_everything_that_the_compiled_modules_define() -> None:
 
 
 @pytest.mark.core
-def test_compiled_classes_have_the_methods_of_their_stub() -> None:
-    incremental = compiled("incremental")
-    stub = stub_definitions("incremental")
-    for name in OFFERED["incremental"]:
-        methods = {method for method in dir(getattr(incremental, name)) if not method.startswith("_")}
+@pytest.mark.parametrize("module", ["framing", "incremental"])
+def test_compiled_classes_have_the_methods_of_their_stub(module: str) -> None:
+    stub = stub_definitions(module)
+    for name in OFFERED[module]:
+        methods = {method for method in dir(getattr(compiled(module), name)) if not method.startswith("_")}
         assert methods == {key.partition(".")[2] for key in stub if key.startswith(f"{name}.")}
         with pytest.raises(TypeError):
             getattr(xep419, name)(True)  # keywords only

@@ -82,6 +82,14 @@ def test_loose_operations(isa: str) -> None:
     expect_success("loose", isa)
 
 
+def test_classify(isa: str) -> None:
+    expect_success("classify", isa)
+
+
+def test_streams(isa: str) -> None:
+    expect_success("streams", isa)
+
+
 def test_the_cipher(isa: str) -> None:
     expect_success("cipher", isa)
 
@@ -228,6 +236,17 @@ def loose() -> None:
                 assert out[:n] == data[:n], n
 
 
+def classify() -> None:
+    from xep419._core.isa import call_classify
+
+    guarded = Guarded()
+    for n in LENGTHS[1:]:
+        data = MARKS[:n]
+        expected = call_classify("scalar", data)
+        for view in both(data, guarded):
+            assert call_classify(xep419.isa, view) == expected, n
+
+
 def cipher() -> None:
     source, target = Guarded(), Guarded()
     for n in (*LENGTHS, *STREAMED):
@@ -338,6 +357,31 @@ def incremental() -> None:
                         assert whole == expected, (data, cut)
 
 
+def streams() -> None:
+    """The same for a stream; every beginning of a document too, so that everything is cut off by a page's end once."""
+    first, second = Guarded(), Guarded()
+    header = b"<s xmlns='jabber:client'><a b='c'>d &amp; e]]</a ><f\n g = \"h>'\"/>"
+    for document in (header + document for document in (b"", *DOCUMENTS)):
+        for n in range(len(document) + 1) if len(document) < 400 else (len(document),):
+            data = document[:n]
+            for restricted, transform in ((True, None), (False, "encrypt")):
+                expected = cut_stream([data], restricted, transform)
+                for cut in {0, min(5, n), n // 2, max(n - 1, 0)}:
+                    for head, tail in zip(both(data[:cut], first), both(data[cut:], second), strict=True):
+                        assert cut_stream([head, tail], restricted, transform) == expected, (data, cut)
+
+
+def cut_stream(pieces: list[Any], restricted: bool, transform: Any) -> tuple[Any, ...]:
+    stream = xep419.StanzaStream(restricted=restricted, transform=transform)
+    stanzas: list[bytes] = []
+    for piece in pieces:
+        try:
+            stanzas += stream.feed(piece)
+        except xep419.XEP419Error as error:
+            return [*stanzas, *error.stanzas], type(error), str(error)
+    return stanzas, stream.header, stream.pending
+
+
 if __name__ == "__main__":
     SWEEPS = (
         control_before,
@@ -348,9 +392,11 @@ if __name__ == "__main__":
         tag_window,
         quote_sides,
         loose,
+        classify,
         cipher,
         namespaces,
         incremental,
+        streams,
     )
     {sweep.__name__: sweep for sweep in SWEEPS}[sys.argv[1]]()
     print(f"{xep419.isa}: {sys.argv[1]} done")

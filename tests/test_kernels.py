@@ -22,6 +22,7 @@ import xep419
 if xep419.isa != "python":  # the mark below skips every test there
     from xep419._core.isa import (
         call_candidates,
+        call_classify,
         call_last_lt,
         call_loosely,
         call_quote_sides,
@@ -385,6 +386,54 @@ def test_loose_operations_end_where_they_may(isa: str, rounds: int) -> None:
             assert set(target[:offset] + target[offset + n + SLACK :]) <= {FILLER}
 
 
+# -- classify ---------------------------------------------------------------------------------------------
+
+#: what a bit of each row says of its byte
+ROWS = [
+    re.compile(rb"[<>&]"),
+    re.compile(rb"[<&'\"]"),
+    re.compile(rb"[^A-Za-z0-9._:\x80-\xff-]"),
+    re.compile(rb"[^ \t\r\n]"),
+    re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x80-\xff]"),
+]
+
+
+def classified(data: bytes) -> tuple[list[list[int]], bool]:
+    rows = []
+    for kind in ROWS:
+        bits = 0
+        for found in kind.finditer(data):
+            bits |= 1 << found.start()
+        rows.append([bits >> 64 * word & (1 << 64) - 1 for word in range(len(data) // 64 + 2)])
+    return rows, any(rows[-1])
+
+
+def test_classify_every_byte_in_every_lane(isa: str) -> None:
+    for first in range(256):
+        data = (EVERY_BYTE[first:] + EVERY_BYTE[:first]) * 2
+        for n in (1, 40, 63, 64, 65, 512):
+            assert call_classify(isa, data[:n]) == classified(data[:n])
+
+
+def test_classify_every_length_at_every_offset(isa: str) -> None:
+    """What stands behind the end would set bits in every row."""
+    for n in (*LENGTHS, 4031, 4032, 4033, 4095, 4096):
+        inside = noise(n, b"<>&'\" \n=ax:-_.\x01\xe9")
+        for offset in OFFSETS if n < 130 else (0, 1, 31):
+            view = memoryview(b"&" * offset + inside + b"\x01&" * 40)[offset : offset + n]
+            assert call_classify(isa, view) == classified(inside), n
+
+
+def test_classify_notices_one_suspect(isa: str) -> None:
+    for n in (1, 63, 64, 65, 130, 4096):
+        for suspect in (b"\0", b"\x1f", b"\x80", b"\xff"):
+            for at in {0, n // 2, n - 1}:
+                data = bytearray(b"a") * n
+                assert not call_classify(isa, data)[1]
+                data[at : at + 1] = suspect
+                assert call_classify(isa, data)[1]
+
+
 # -- any bytes --------------------------------------------------------------------------------------------
 
 MARKUP = st.lists(
@@ -414,3 +463,4 @@ def test_every_operation_answers_as_its_scalar_twin(data: bytes, room: int, edge
         at = 1 + edge[0] % (len(data) - 2)
         quoted = data[:at] + b"'\""[edge[1] % 2 : edge[1] % 2 + 1] + data[at + 1 :]
         assert call_quote_sides(isa, quoted, at) == call_quote_sides("scalar", quoted, at)
+    assert call_classify(isa, data) == call_classify("scalar", data)

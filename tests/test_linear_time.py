@@ -6,6 +6,7 @@ size raised until it can be measured. Work that cannot be measured at the larges
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import xep419
-from xep419 import Decryptor, Encryptor, downgrade, scan, upgrade
+from xep419 import Decryptor, Encryptor, StanzaStream, XEP419Error, downgrade, scan, upgrade
 
 #: quadratic work would grow sixteenfold
 GROWTH = 10
@@ -238,3 +239,71 @@ def test_an_encryptor_in_pieces(pattern: str, piece: int) -> None:
 @pytest.mark.parametrize("pattern", HELD_BACK)
 def test_a_decryptor_in_pieces(pattern: str) -> None:
     assert_linear(in_pieces(PATTERNS[pattern], 10, lambda **options: Decryptor(downgrade=True, **options)))
+
+
+# -- streams ------------------------------------------------------------------------------------------------
+
+STREAMS: dict[str, Callable[[int], bytes]] = {
+    "text": repeated(b"text and text, ", b"<a>"),
+    "text past ASCII": repeated("\u4e00\u00e9\U0001f600".encode(), b"<a>"),
+    "brackets": repeated(b"]", b"<a>"),
+    "greater-than signs": repeated(b">", b"<a>"),
+    "ampersands": repeated(b"&amp;", b"<a>"),
+    "character references": repeated(b"&#65;", b"<a>"),
+    "an endless reference": repeated(b"0", b"<a>&#"),
+    "an endless entity": repeated(b"x", b"<a>&"),
+    "deep nesting": lambda size: b"<a>" * (size // 7) + b"</a>" * (size // 7),
+    "deep nesting of long names": lambda size: (
+        (b"<%b>" % (b"a" * 200)) * (size // 405) + (b"</%b>" % (b"a" * 200)) * (size // 405)
+    ),
+    "an endless tag": repeated(b"x", b"<a "),
+    "an endless name": repeated(b"x", b"<"),
+    "a long name closed": lambda size: b"<" + b"a" * (size // 2) + b"></" + b"a" * (size // 2) + b">",
+    "an endless value": repeated(b"x", b"<a b='"),
+    "quotes in a value": repeated(b"'", b'<a b="'),
+    "ampersands in a value": repeated(b"&lt;", b"<a b='"),
+    "white space in a tag": repeated(b" ", b"<a "),
+    "attributes": repeated(b" b='h'", b"<a"),
+    "attributes, spaced": repeated(b" b = 'h'", b"<a"),
+    "attributes of hidden names": repeated(b" xmlns:b='http:'", b"<a"),
+    "stanzas": repeated(b"<a/>"),
+    "stanzas with white space": repeated(b"<a></a> \n"),
+    "white space": repeated(b" "),
+    "comments": repeated(b"<!---->", b"<a>"),
+    "comments between stanzas": repeated(b"<!---->"),
+    "an endless comment": repeated(b"- ", b"<a><!--"),
+    "CDATA sections": repeated(b"<![CDATA[]]>", b"<a>"),
+    "an endless CDATA section": repeated(b"]]", b"<a><![CDATA["),
+    "restarts": repeated(b"<a/><?xml version='1.0'?><s>"),
+    "FORM_TYPE values": repeated(b"<field var='FORM_TYPE'><value>http:</value></field>", b"<a>"),
+    "a FORM_TYPE value": repeated(b"x", b"<a><field var='FORM_TYPE'><value>http:"),
+}
+
+
+def stream_in_pieces(document: Callable[[int], bytes], piece: int, **options: Any) -> Work:
+    def work_of(size: int) -> Callable[[], object]:
+        data = b"<s>" + document(size if piece > 1000 and not PURE else max(1, size // 8))
+        pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+
+        def work() -> None:
+            stream = StanzaStream(max_stanza=(1 << 32) - 1, restricted=False, **options)
+            with contextlib.suppress(XEP419Error):
+                for each in pieces:
+                    stream.feed(each)
+
+        return work
+
+    return work_of
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("piece", [1, 100, 4096, 1 << 30])
+@pytest.mark.parametrize("pattern", STREAMS)
+def test_a_stream_in_pieces(pattern: str, piece: int) -> None:
+    assert_linear(stream_in_pieces(STREAMS[pattern], piece))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", STREAMS)
+def test_a_transformed_stream_in_pieces(pattern: str) -> None:
+    assert_linear(stream_in_pieces(STREAMS[pattern], 1000, transform="encrypt"))

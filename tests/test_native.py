@@ -168,6 +168,10 @@ BREAKAGES = {
     "a side read past the end": ("n - at - 1 < XEP419_BLOCK ?", "n - at - 1 < XEP419_BLOCK - 1 ?", "quote_sides"),
     "a loose end that is too loose": ("i < n; i += XEP419_SLACK", "i < n + VW; i += XEP419_SLACK", "copy_loosely"),
     "a loose rotation too short": ("k < i + XEP419_BLOCK; k", "k < i + VW; k", "rotate_twice_loosely"),
+    "a page read past the end": ("i * XEP419_BLOCK, left);", "i * XEP419_BLOCK, left + 1);", "classify"),
+    "bits past the end of a page": ("((uint64_t)1 << left) - 1", "~(uint64_t)0", "classify"),
+    "a row not ended": ("past < n / XEP419_BLOCK + 2", "past < n / XEP419_BLOCK + 1", "classify"),
+    "suspects of a tail": ("suspects |= masks[XEP419_SUSPECT * XEP419_ROW + i];", "", "classify"),
 }  # fmt: skip
 
 

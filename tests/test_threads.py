@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import xep419
-from xep419 import Decryptor, Encryptor, NamespaceRef, Scope
+from xep419 import Decryptor, Encryptor, NamespaceRef, Scope, StanzaStream
 
 THREADS = 8
 
@@ -231,6 +231,47 @@ def test_an_object_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[Enc
     assert refusals == ["this Encryptor is in use by another thread"]
     assert all(result == SECURE for result in results)
     assert shared.update(b"<a xmlns='http://x'/>") + shared.finalize() == b"<a xmlns='https://x'/>"
+
+
+@pytest.mark.parametrize("transform", [None, "encrypt"])
+def test_a_stream_used_by_two_threads_at_once_works_or_refuses(transform: Any) -> None:
+    stanza = document(30 if xep419.isa == "python" else 800).partition("<!--")[0].encode()
+    expected = [stanza if transform is None else xep419.encrypt(stanza)]
+    shared = StanzaStream(max_stanza=1 << 24, transform=transform)
+    shared.feed(b"<stream>")
+    refusals = []
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            try:
+                assert shared.feed(stanza) == expected
+            except RuntimeError as error:
+                refusals.append(str(error))
+
+    in_threads(work)
+    assert set(refusals) <= {"this StanzaStream is in use by another thread"}
+    assert shared.feed(stanza) == expected
+
+
+@pytest.mark.core
+@needs_gil
+@pytest.mark.parametrize("use", [lambda shared: shared.feed(b"<a/>"), lambda shared: shared.reset()])
+def test_a_stream_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[StanzaStream], object]) -> None:
+    shared = StanzaStream(max_stanza=1 << 30)
+    shared.feed(b"<stream>")
+    stanza = b"<a>" + b"<b c='d'/>" * 200_000 + b"</a>"
+    results, refusals = [], []
+
+    def intrude() -> None:
+        try:
+            use(shared)
+        except RuntimeError as error:
+            refusals.append(str(error))
+
+    assert lets_others_run(lambda: results.append(shared.feed(stanza)), 2000, intrude)
+    assert refusals == ["this StanzaStream is in use by another thread"]
+    assert all(result == [stanza] for result in results)
+    assert shared.feed(b"<a/>") == [b"<a/>"]
 
 
 @pytest.mark.core

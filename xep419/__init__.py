@@ -43,6 +43,7 @@ from .namespaces import (
     upgrade,
     upgrade_name,
 )
+from .stream import StanzaStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ __all__ = [
     "PartialEncryptionError",
     "RestrictedXMLError",
     "Scope",
+    "StanzaStream",
     "XEP419Error",
     "__version__",
     "available_isas",

@@ -20,6 +20,10 @@ class XEP419Error(Exception):
     """
 
     offset: int | None
+    #: the stream error condition to close an XMPP stream with (RFC 6120 section 4.9.3), where there is one
+    condition: str | None = None
+    #: what :meth:`xep419.StanzaStream.feed` had completed before the error it raised: nothing is lost
+    stanzas: tuple[bytes, ...] = ()
 
     def __init__(self, message: str, *, offset: int | None = None) -> None:
         super().__init__(message if offset is None else f"{message} (at byte {offset})")
@@ -39,17 +43,25 @@ def _rebuild(kind: type[XEP419Error], message: str, offset: int | None, state: d
 class MalformedXMLError(XEP419Error, ValueError):
     """The input is not the well-formed XML that the operation needs."""
 
+    condition = "not-well-formed"
+
 
 class RestrictedXMLError(XEP419Error):
     """XML that RFC 6120 section 11.1 forbids in a stream: a comment, PI, DTD or undefined entity."""
+
+    condition = "restricted-xml"
 
 
 class LimitExceededError(XEP419Error):
     """More bytes would have to be held back than the stated limit allows."""
 
+    condition = "policy-violation"
+
 
 class EncodingError(XEP419Error, ValueError):
-    """The input is in an encoding whose markup is not ASCII-compatible (UTF-16, UTF-32)."""
+    """The input is in an encoding whose markup is not ASCII-compatible (UTF-16, UTF-32); in a stream, not in UTF-8."""
+
+    condition = "unsupported-encoding"
 
 
 class PartialEncryptionError(XEP419Error):

@@ -11,6 +11,7 @@ import array
 import codecs
 from collections.abc import Callable
 from typing import Any
+from xml.parsers import expat
 
 from case import Case, Given, as_bytes, failed, outcome
 from layout import FLAGS, LIMIT, PIECES
@@ -18,6 +19,7 @@ from layout import FLAGS, LIMIT, PIECES
 import xep419
 from xep419 import stanza as stanzas
 from xep419._pure import cipher as twin_cipher
+from xep419._pure import framing as twin_framing
 from xep419._pure import incremental as twin_incremental
 from xep419._pure import namespaces as twin
 from xep419.names import is_known, resolve_references
@@ -274,6 +276,65 @@ def decryptor(case: Case) -> None:
     _incremental(case, xep419.Decryptor, twin_incremental.Decryptor, whole, **options)
 
 
+# -- streams ----------------------------------------------------------------------------------------------
+
+
+def _framed(stream: Any, pieces: list[bytes], case: Case) -> tuple[Any, ...]:
+    """Everything a stream gives for some pieces; after an error it must give that again."""
+    stanzas: list[bytes] = []
+    for piece in pieces:
+        try:
+            stanzas += stream.feed(case.given(piece))
+        except xep419.XEP419Error as error:
+            stanzas += error.stanzas
+            told = type(error), str(error), error.offset
+            assert outcome(stream.feed, b"") == told == outcome(stream.reset)
+            return stanzas, stream.header, stream.closed, stream.pending, (*told, error.condition)
+    return stanzas, stream.header, stream.closed, stream.pending, None
+
+
+def _elements_by_expat(document: bytes) -> int | None:
+    """How many first-level elements begin, or None for what expat refuses."""
+    parser = expat.ParserCreate()
+    begun = depth = 0
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal begun, depth
+        begun += depth == 1
+        depth += 1
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    try:
+        parser.Parse(document, False)
+    except expat.ExpatError:
+        return None
+    return begun
+
+
+def stream(case: Case) -> None:
+    """Any pieces give what the twin gives from one, and each transform that of each stanza; expat begins as many."""
+    data, restricted = case.document if case.flag(3) else b"<s>" + case.document, case.flag(0)
+    limit = 4 * case.choices[LIMIT] or 262_144
+    transform = case.one_of(FLAGS, (None, "encrypt", "decrypt"))
+    options = {"restricted": restricted, "max_stanza": limit}
+    pieces = list(case.pieces(data))
+    whole = _framed(twin_framing.StanzaStream(**options), [data], case)
+    assert _framed(xep419.StanzaStream(**options), pieces, case) == whole
+    assert _framed(xep419.StanzaStream(**options), [data], case) == whole
+    stanzas, error = whole[0], whole[4]
+    if transform:
+        change = xep419.encrypt if transform == "encrypt" else lambda one: xep419.downgrade(xep419.decrypt(one))
+        changed = _framed(xep419.StanzaStream(transform=transform, **options), pieces, case)
+        assert changed == ([change(one) for one in stanzas], *whole[1:])
+    if error is None and b"stream" not in data and b"<?xml" not in data and b"<!DOCTYPE" not in data and data.isascii():
+        begun = _elements_by_expat(data)
+        assert begun is None or begun - len(stanzas) in (0, 1)
+
+
 # -- stanzas ----------------------------------------------------------------------------------------------
 
 
@@ -329,6 +390,6 @@ def _exposure(data: bytes, part: stanzas.StanzaPart, *encrypted: stanzas.Encrypt
 TARGETS: dict[str, Callable[[Case], None]] = {
     target.__name__: target
     for target in (
-        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, stanza, twins,
+        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, stream, stanza, twins,
     )
 }  # fmt: skip

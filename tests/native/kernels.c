@@ -495,6 +495,85 @@ static void check_loose(void)
     }
 }
 
+/* -- classify ------------------------------------------------------------------------------------------------- */
+
+static int is_of_row(uint8_t byte, size_t row)
+{
+    const char *spaces = " \t\r\n", *name = "._:-";
+    int space = byte && strchr(spaces, byte) != NULL;
+    switch (row) {
+    case XEP419_TEXT_END:
+        return byte == '<' || byte == '>' || byte == '&';
+    case XEP419_VALUE_END:
+        return byte == '<' || byte == '&' || byte == '\'' || byte == '"';
+    case XEP419_NAME_END:
+        return !(byte >= 0x80 || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z')
+                 || (byte >= '0' && byte <= '9') || (byte && strchr(name, byte)));
+    case XEP419_NOT_SPACE:
+        return !space;
+    default:
+        return byte >= 0x80 || (byte < 0x20 && !space);
+    }
+}
+
+static void check_classify_of(const uint8_t *p, size_t n)
+{
+    enum { ALL = XEP419_ROWS * XEP419_ROW };
+    static uint64_t guarded[ALL + 2];
+    uint64_t *masks = guarded + 1, any = 0;
+    length = n;
+    memset(guarded, FILLER, sizeof guarded);
+    uint64_t filler = guarded[0], answer = ops->classify(p, n, masks);
+    if (guarded[0] != filler || guarded[ALL + 1] != filler)
+        fail("wrote outside the masks");
+    for (size_t row = 0; row < XEP419_ROWS; row++)
+        for (size_t word = 0; word < XEP419_ROW; word++) {
+            uint64_t expected = word < n / 64 + 2 ? 0 : filler;
+            for (size_t i = word * 64; i < n && i < word * 64 + 64; i++)
+                expected |= (uint64_t)is_of_row(p[i], row) << i % 64;
+            if (masks[row * XEP419_ROW + word] != expected) {
+                first_parameter = row;
+                second_parameter = word;
+                fail("wrong mask");
+            }
+            any |= row == XEP419_SUSPECT && word < n / 64 + 2 ? expected : 0;
+        }
+    if (!answer != !any)
+        fail("wrong answer");
+    checks++;
+}
+
+static void check_classify(void)
+{
+    operation = "classify";
+    for (size_t n = 0; n <= LONGEST; n++)
+        for (size_t offset = 0; offset < OFFSETS; offset += 7)
+            for (int at_end = 0; at_end < 2; at_end++) {
+                uint8_t *p = put(&source, at_end, offset, n);
+                memcpy(p, data[(n + offset) % KINDS] + n, n);
+                check_classify_of(p, n);
+            }
+    /* every byte value in every lane, and one alone among letters */
+    for (unsigned shift = 0; shift < 256; shift++) {
+        uint8_t *p = put(&source, 1, shift % OFFSETS, 319);
+        for (size_t i = 0; i < 319; i++)
+            p[i] = (uint8_t)(i + shift);
+        check_classify_of(p, 319);
+        memset(p, 'a', 319);
+        p[shift] = (uint8_t)shift;
+        check_classify_of(p, 319);
+        p[shift] = 'a';
+        p[318] = (uint8_t)shift;
+        check_classify_of(p, 319);
+    }
+    for (size_t n = XEP419_PAGE - 65; n <= XEP419_PAGE; n++) {
+        uint8_t *p = put(&source, 1, 0, n);
+        for (size_t i = 0; i < n; i++)
+            p[i] = data[DENSE][i % DATA];
+        check_classify_of(p, n);
+    }
+}
+
 /* -- which instruction set ------------------------------------------------------------------------------------ */
 
 static const xep419_ops *find(const char *name)
@@ -536,6 +615,7 @@ int main(int argc, char **argv)
     check_tag_window();
     check_quote_sides();
     check_loose();
+    check_classify();
     printf("%s: %llu checks, no difference\n", ops->name, checks);
     return 0;
 }

@@ -8,7 +8,7 @@ import os
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from .ops cimport MASKS, NOT_FOUND, SIDES, SLACK, xep419_ops
+from .ops cimport MASKS, NOT_FOUND, PAGE, ROW, ROWS, SIDES, SLACK, xep419_ops
 from .scalar cimport scalar_ops
 
 cdef extern from "dispatch.h" nogil:
@@ -144,3 +144,25 @@ def call_quote_sides(str name, data, size_t at) -> tuple:
         raise ValueError("at must lie between the ends of 64 bytes or more")
     chosen.quote_sides(&source[0], source.shape[0], at, masks)
     return tuple(masks[i] for i in range(<size_t>SIDES))
+
+
+def call_classify(str name, data) -> tuple:
+    """``(rows, suspect)``: the rows of masks of the classify operation of one instruction set, and its answer.
+
+    A row is the list of masks that the operation promises to write; RuntimeError if it wrote others.
+    """
+    cdef const xep419_ops *chosen = find(name)
+    cdef const uint8_t[::1] source = data
+    cdef uint64_t masks[<size_t>ROWS * <size_t>ROW]
+    cdef size_t n = source.shape[0], promised = n // 64 + 2, i
+    cdef uint64_t filler = 0xA5A5A5A5A5A5A5A5
+    if not 0 < n <= <size_t>PAGE:
+        raise ValueError("from 1 to 4096 bytes are needed")
+    for i in range(<size_t>ROWS * <size_t>ROW):
+        masks[i] = filler
+    suspect = chosen.classify(&source[0], n, masks)
+    for i in range(<size_t>ROWS * <size_t>ROW):
+        if i % <size_t>ROW >= promised and masks[i] != filler:
+            raise RuntimeError("wrote a mask past the promised ones")
+    rows = [[masks[row * <size_t>ROW + i] for i in range(promised)] for row in range(<size_t>ROWS)]
+    return rows, bool(suspect)

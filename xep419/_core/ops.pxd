@@ -14,6 +14,14 @@ cdef extern from "ops.h" nogil:
         BEFORE_OTHER "XEP419_BEFORE_OTHER"
         AFTER_END "XEP419_AFTER_END"
         SLACK "XEP419_SLACK"
+        TEXT_END "XEP419_TEXT_END"
+        VALUE_END "XEP419_VALUE_END"
+        NAME_END "XEP419_NAME_END"
+        NOT_SPACE "XEP419_NOT_SPACE"
+        SUSPECT "XEP419_SUSPECT"
+        ROWS "XEP419_ROWS"
+        ROW "XEP419_ROW"
+        PAGE "XEP419_PAGE"
     const size_t NOT_FOUND "XEP419_NOT_FOUND"
 
     ctypedef struct xep419_ops:
@@ -28,3 +36,4 @@ cdef extern from "ops.h" nogil:
         size_t (*last_lt)(const uint8_t *p, size_t floor, size_t end) noexcept nogil
         void (*tag_window)(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noexcept nogil
         void (*quote_sides)(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noexcept nogil
+        uint64_t (*classify)(const uint8_t *p, size_t n, uint64_t *masks) noexcept nogil

@@ -7,7 +7,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .ops cimport (
-    AFTER_END, ANY, APOS, BEFORE_GT, BEFORE_LT, BEFORE_OTHER, BEFORE_SAME, MASKS, NOT_FOUND, QUOT, SIDES, xep419_ops,
+    AFTER_END, ANY, APOS, BEFORE_GT, BEFORE_LT, BEFORE_OTHER, BEFORE_SAME, MASKS, NAME_END, NOT_FOUND, NOT_SPACE, QUOT,
+    ROW, ROWS, SIDES, SUSPECT, TEXT_END, VALUE_END, xep419_ops,
 )
 
 cdef uint8_t ROTATION[256]
@@ -110,6 +111,39 @@ cdef void quote_sides(const uint8_t *p, size_t n, size_t at, uint64_t *masks) no
         bit <<= 1
 
 
+cdef inline bint in_name(uint8_t byte) noexcept nogil:
+    return (c'a' <= byte <= c'z' or c'A' <= byte <= c'Z' or c'0' <= byte <= c'9' or byte >= 0x80
+            or byte == c'.' or byte == c'_' or byte == c':' or byte == c'-')
+
+
+cdef uint64_t classify(const uint8_t *p, size_t n, uint64_t *masks) noexcept nogil:
+    cdef size_t i, word, row
+    cdef uint64_t bit, any_suspect = 0
+    cdef uint8_t byte
+    cdef bint space, suspect
+    for word in range(n // 64 + 2):
+        for row in range(<size_t>ROWS):
+            masks[row * <size_t>ROW + word] = 0
+    for i in range(n):
+        byte = p[i]
+        word = i // 64
+        bit = <uint64_t>1 << (i % 64)
+        space = byte == c' ' or byte == c'\t' or byte == c'\n' or byte == c'\r'
+        suspect = byte >= 0x80 or (byte < 0x20 and not space)
+        any_suspect |= suspect
+        if byte == c'<' or byte == c'>' or byte == c'&':
+            masks[<size_t>TEXT_END * <size_t>ROW + word] |= bit
+        if byte == c'<' or byte == c'&' or byte == c"'" or byte == c'"':
+            masks[<size_t>VALUE_END * <size_t>ROW + word] |= bit
+        if not in_name(byte):
+            masks[<size_t>NAME_END * <size_t>ROW + word] |= bit
+        if not space:
+            masks[<size_t>NOT_SPACE * <size_t>ROW + word] |= bit
+        if suspect:
+            masks[<size_t>SUSPECT * <size_t>ROW + word] |= bit
+    return any_suspect
+
+
 fill_rotation()
 scalar_ops.name = b"scalar"
 scalar_ops.rotate_once = rotate_once
@@ -122,3 +156,4 @@ scalar_ops.candidates = candidates
 scalar_ops.last_lt = last_lt
 scalar_ops.tag_window = tag_window
 scalar_ops.quote_sides = quote_sides
+scalar_ops.classify = classify

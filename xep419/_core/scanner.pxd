@@ -75,3 +75,13 @@ cdef size_t scan_names(Scanner *s, const uint8_t *p, size_t n, bint final, Plan 
 
 # Whether the insecure form of the name is registered (xep419.names.is_known).
 cdef bint is_known(const uint8_t *p, const Finding *found) noexcept nogil
+
+# Parts of it for a caller that walks over whole tags itself, in their order: whether a value may be a name, by its two
+# first bytes; a start tag; the end of an end tag; the text behind the start tag, while s.value is set. A part that is
+# given the end of its tag or text as n, and final, has no reason to stop.
+cdef bint may_be_name(const uint8_t *value) noexcept nogil
+cdef size_t start_tag(Scanner *s, const uint8_t *p, size_t n, size_t at, bint final, Plan *plan,
+                      bint *stop) noexcept nogil
+cdef void close_element(Scanner *s) noexcept nogil
+cdef size_t value_text(Scanner *s, const uint8_t *p, size_t n, size_t at, bint final, Plan *plan,
+                       bint *stop) noexcept nogil

@@ -531,6 +531,10 @@ cdef void attribute(Scanner *s, const uint8_t *p, size_t n, Tag *tag, size_t flo
             by_scheme(s, p, start, end, REFERENCES, plan)
 
 
+cdef bint may_be_name(const uint8_t *value) noexcept nogil:
+    return CLASS[value[0]] & IS_TRIGGER and CLASS[value[1]] & IS_SECOND
+
+
 cdef bint in_caps(Scanner *s, const uint8_t *prefix, size_t size) noexcept nogil:
     """Whether an enclosing element binds the prefix to the namespace of XEP-0115."""
     cdef size_t i = s.frame_count
