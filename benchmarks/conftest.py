@@ -1,93 +1,203 @@
-"""What the benchmarks share: inputs, interleaved medians, and the floors that guard ratios.
+"""Two kinds of measurement, each over every instruction set this machine can run.
 
-Two kinds of measurement. ``benchmark`` (pytest-benchmark) gives the tables people read. ``guard`` compares two
-pieces of work in one process, in turns, by median, and fails when the ratio falls under its floor in
-``floors.toml``; no absolute time is ever asserted. Every benchmark asserts its result once, outside the timing.
+``measure`` (over pytest-benchmark) fills the tables that ``make bench`` ends with; files ``test_*.py``. ``guard``
+compares two pieces of work in one process, in turns, by median, and fails when the ratio falls under its floor in
+``floors.toml``; files ``guard_*.py``, which ``make bench-guard`` runs. No absolute time is ever asserted, and every
+call is judged once, outside the timing.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
-import sys
 import timeit
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from measure import (
+    ISAS,
+    VECTOR_ISAS,
+    Call,
+    cycle_counter,
+    cycles_per_byte,
+    forced,
+    interleaved,
+    load_toml,
+    machine,
+    rate_name,
+    size_name,
+)
+from peers import Missing, Peer
 
 import xep419
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-HERE = Path(__file__).parent
-FLOORS = tomllib.loads((HERE / "floors.toml").read_text())["floors"]
+FLOORS = load_toml("floors.toml")["floors"]
+SMALL = 4096  # bytes up to which the cost of the call itself is worth reading
 ROUNDS = 15
-SLICE = 0.002  # seconds that one timed slice takes at least
-RESULTS: list[tuple[str, float, float, float, float]] = []
+ATTEMPTS = 3  # a neighbour on the machine may spoil one
+
+every_isa = pytest.mark.parametrize("isa", ISAS, indirect=True)
+every_vector_isa = pytest.mark.parametrize("isa", VECTOR_ISAS, indirect=True)
 
 
-def pytest_report_header() -> str:
-    return f"xep419 {xep419.__version__}, instruction set {xep419.isa}"
+@dataclass(frozen=True)
+class Measured:
+    operation: str
+    side: str
+    size: int
+    seconds: float
+    cycles: float | None
+    remark: str
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not RESULTS:
-        return
-    write = terminalreporter.write_line
-    write(f"\nratios, interleaved medians of one process, instruction set {xep419.isa}")
-    write(f"{'guard':58} {'ours':>12} {'peer':>12} {'ratio':>8} {'floor':>7}")
-    for name, ours, theirs, ratio, floor in RESULTS:
-        write(f"{name:58} {ours * 1e6:10.3f}us {theirs * 1e6:10.3f}us {ratio:8.2f} {floor:7.2f}")
+@dataclass(frozen=True)
+class Guarded:
+    name: str
+    isa: str
+    ours: float
+    theirs: float
+    ratio: float
+    floor: float
 
 
-def _calls(timer: timeit.Timer) -> int:
-    once = min(timer.repeat(3, 1))
-    return max(1, int(SLICE / max(once, 1e-8)))
+MEASURED: list[Measured] = []
+GUARDED: list[Guarded] = []
 
 
-def interleaved(ours: timeit.Timer, theirs: timeit.Timer, rounds: int) -> tuple[float, float]:
-    """Median seconds per call of each, measured in turns (timeit keeps the garbage collector out)."""
-    timers = ours, theirs
-    calls = _calls(ours), _calls(theirs)
-    taken: tuple[list[float], list[float]] = ([], [])
-    for turn in range(rounds):
-        for which in (0, 1) if turn % 2 else (1, 0):
-            taken[which].append(timers[which].timeit(calls[which]) / calls[which])
-    return statistics.median(taken[0]), statistics.median(taken[1])
+def pytest_report_header() -> list[str]:
+    told = machine()
+    counter = cycle_counter()
+    return [
+        f"xep419 {told['xep419']} ({told['build']}), {told['python']}, {told['cores']} cores of {told['processor']}",
+        f"instruction sets: {', '.join(ISAS)}",
+        f"cycles per byte: {counter if isinstance(counter, str) else 'by perf_event_open'}",
+    ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.benchmark(min_rounds=3, max_time=0.05, disable_gc=True))
 
 
 @pytest.fixture
-def guard() -> Callable[..., None]:
-    """``guard(name, ours, theirs, given)``: ours must be at least the floor's multiple of theirs in speed.
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The instruction set in use, forced and asserted."""
+    with forced(request.param):
+        yield request.param
 
-    The two are statements over the names in ``given``, so that nothing but the call itself is timed.
+
+# -- tables -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measure(benchmark: Any) -> Callable[..., None]:
+    """``measure(operation, side, make)``: times the call that ``make()`` prepares, under the group ``operation``.
+
+    Ours must be judged right; a peer's fault is told in its remark. A peer that is not there is skipped.
     """
 
-    def check(name: str, ours: str, theirs: str, given: dict[str, Any], rounds: int = ROUNDS) -> None:
-        floor = FLOORS[name.partition(" ")[0]].get(xep419.isa, 0.0)
+    def run(operation: str, side: str | Peer, make: Callable[[], Call]) -> None:
+        try:
+            call = make()
+        except Missing as missing:
+            pytest.skip(f"{side.name if isinstance(side, Peer) else side}: {missing}")
+        remark = call.judge()
+        if isinstance(side, Peer):
+            remark = "; ".join(filter(None, (side.does, remark)))
+        else:
+            assert not remark
+        benchmark.group = f"{operation}, {size_name(call.size)}"
+        benchmark.extra_info.update(isa=xep419.isa, bytes=call.size, remark=remark)
+        benchmark(call.function, *call.args, **call.keywords)
+        if benchmark.stats is None:  # --benchmark-disable
+            return
+        seconds, cycles = benchmark.stats.stats.median, cycles_per_byte(call)
+        benchmark.extra_info.update(megabytes_per_second=call.size / seconds / 1e6, nanoseconds=seconds * 1e9)
+        if cycles is not None:
+            benchmark.extra_info["cycles_per_byte"] = cycles
+        name = side.name if isinstance(side, Peer) else side
+        MEASURED.append(Measured(operation, name, call.size, seconds, cycles, remark))
+
+    return run
+
+
+def write_tables(write: Callable[[str], None]) -> None:
+    """A table for each operation: a line for each side, nanoseconds per call of the small inputs, MB/s of all."""
+    for operation in dict.fromkeys(row.operation for row in MEASURED):
+        rows = [row for row in MEASURED if row.operation == operation]
+        sizes = sorted({row.size for row in rows})
+        small = [size for size in sizes if size <= SMALL]
+
+        def line(name: str, calls: list[str], rates: list[str], remark: str) -> None:
+            cells = ["".join(f"{cell:>9}" for cell in half) for half in (calls, rates)]
+            write(" |".join([f"{name:24}", *filter(None, cells)]) + f"  {remark}".rstrip())
+
+        write("")
+        names = [size_name(size) for size in sizes]
+        line("", ["ns/call"] * len(small), ["MB/s"] * len(sizes), "")
+        line(operation, names[: len(small)], names, "")
+        for side in dict.fromkeys(row.side for row in rows):
+            of = {row.size: row for row in rows if row.side == side}
+            calls = [f"{of[size].seconds * 1e9:.0f}" if size in of else "" for size in small]
+            rates = [rate_name(size / of[size].seconds / 1e6) if size in of else "" for size in sizes]
+            line(side, calls, rates, max((row.remark for row in of.values()), key=len))
+            if any(row.cycles for row in of.values()):
+                cycles = [f"{of[size].cycles:.3g}" if size in of else "" for size in sizes]
+                line("  cycles per byte", [""] * len(small), cycles, "")
+
+
+# -- guards -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def floor(isa: str) -> Callable[[str], float]:
+    """``floor(name)``: of the row ``name`` (up to its first space) for the instruction set in use."""
+
+    def look_up(name: str) -> float:
+        floors = FLOORS[name.partition(" ")[0]]
+        if isa not in floors:
+            pytest.skip(f"{name} has no floor for {isa} in floors.toml")
+        return floors[isa]  # type: ignore[no-any-return]
+
+    return look_up
+
+
+@pytest.fixture
+def guard(isa: str, floor: Callable[[str], float]) -> Callable[..., None]:
+    """``guard(name, ours, theirs, given)``: ours must be at least the floor's multiple of theirs in speed.
+
+    The two are statements over the names in ``given``, so that nothing but the call itself is timed. ``work`` says how
+    many times the peer's work ours does, where it is not the same.
+    """
+
+    def check(
+        name: str, ours: str, theirs: str, given: dict[str, Any], rounds: int = ROUNDS, work: float = 1.0
+    ) -> None:
+        least = floor(name)
         timers = timeit.Timer(ours, globals=given), timeit.Timer(theirs, globals=given)
-        best = (0.0, 0.0, 0.0)
-        for _attempt in range(3):  # a neighbour on the machine may spoil one
-            mine, peer = interleaved(*timers, rounds)
-            best = max(best, (peer / mine, mine, peer))
-            if best[0] >= floor:
+        best = Guarded(name, isa, 0.0, 0.0, 0.0, least)
+        for _ in range(ATTEMPTS):
+            mine, peer = interleaved(timers, rounds)
+            best = max(best, Guarded(name, isa, mine, peer, work * peer / mine, least), key=lambda row: row.ratio)
+            if best.ratio >= least:
                 break
-        RESULTS.append((name, best[1], best[2], best[0], floor))
-        assert best[0] >= floor, f"{name}: {best[0]:.2f} times the peer's speed, under the floor of {floor}"
+        GUARDED.append(best)
+        assert best.ratio >= least, f"{name}, {isa}: {best.ratio:.2f} times the peer's speed, under {least}"
 
     return check
 
 
-@pytest.fixture(scope="session")
-def stream() -> bytes:
-    """About 1 MB of XMPP: the shared corpus beside a development checkout, else the recorded sessions."""
-    corpus = HERE.parent.parent / "shared" / "corpus" / "xep-examples.jsonl"
-    if corpus.exists():
-        return "\n".join(json.loads(line)["xml"] for line in corpus.read_text(encoding="utf-8").splitlines()).encode()
-    recorded = b"".join(path.read_bytes() for path in sorted((HERE.parent / "examples" / "recorded").glob("*.xml")))
-    return recorded * (1 + (1 << 20) // len(recorded))
+def write_guards(write: Callable[[str], None]) -> None:
+    write("")
+    write("ratios of interleaved medians of one process")
+    write(f"{'guard':58} {'isa':7} {'ours':>13} {'peer':>13} {'ratio':>7} {'floor':>6}")
+    for row in sorted(GUARDED, key=lambda row: VECTOR_ISAS.index(row.isa)):
+        times = f"{row.ours * 1e6:11.3f}us {row.theirs * 1e6:11.3f}us" if row.ours else f"{'':27}"
+        write(f"{row.name:58} {row.isa:7} {times} {row.ratio:7.2f} {row.floor:6.2f}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MEASURED:
+        write_tables(terminalreporter.write_line)
+    if GUARDED:
+        write_guards(terminalreporter.write_line)
