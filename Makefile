@@ -5,16 +5,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.h xep419/_core/*.pyx xep419/_core/*.pxd)
 
-.PHONY: help demo test lint bench fuzz sanitize sdist clean
+.PHONY: help demo test lint bench bench-guard bench-guard-instructions bench-guard-ratios bench-guard-record \
+	bench-report fuzz sanitize sdist clean
 
 help:
-	@echo "make demo      build, then upgrade and encrypt a recorded XMPP stream and show what changed"
-	@echo "make test      build, then run the tests on every instruction set and in pure Python"
-	@echo "make lint      ruff and mypy --strict"
-	@echo "make bench     the benchmarks, with their ratios guarded"
-	@echo "make fuzz      the fuzz targets, SECONDS=60 in all"
-	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
-	@echo "make sdist     sdist and wheel, and the tests against the wheel outside this tree"
+	@echo "make demo                build, then upgrade and encrypt a recorded XMPP stream and show what changed"
+	@echo "make test                build, then run the tests on every instruction set and in pure Python"
+	@echo "make lint                ruff and mypy --strict"
+	@echo "make bench               every operation beside its peers, on every instruction set: tables"
+	@echo "make bench-guard         the guards: ratios to peers, scaling, instructions per byte"
+	@echo "make bench-guard-record  write down this build's instructions per byte, which the guard compares with"
+	@echo "make bench-report        measure for benchmarks/results: JSON, tables, plots"
+	@echo "make fuzz                the fuzz targets, SECONDS=60 in all"
+	@echo "make sanitize            the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make sdist               sdist and wheel, and the tests against the wheel outside this tree"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +50,22 @@ lint: $(VENV)/built $(VENV)/test-tools
 	$(BIN)/mypy
 
 bench: $(VENV)/built $(VENV)/bench-tools
-	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet
+
+# Two guards: instructions are exact but need valgrind and a known compiler, ratios wander but hold anywhere.
+bench-guard: bench-guard-instructions bench-guard-ratios
+
+bench-guard-instructions: $(VENV)/built $(VENV)/bench-tools
+	$(BIN)/python benchmarks/instructions.py
+
+bench-guard-ratios: $(VENV)/built $(VENV)/bench-tools
+	$(BIN)/python -m pytest benchmarks/guard_*.py --quiet
+
+bench-guard-record: $(VENV)/built $(VENV)/bench-tools
+	$(BIN)/python benchmarks/instructions.py --record
+
+bench-report: $(VENV)/built $(VENV)/bench-tools
+	$(BIN)/python benchmarks/report.py
 
 fuzz: $(VENV)/built
 	$(BIN)/python -m pip install --quiet --group fuzz
