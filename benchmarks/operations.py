@@ -103,12 +103,28 @@ def incremental(size: int, density: str) -> Call:
     )
 
 
+STREAM_HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+
+
+def _cut(pieces: list[bytes]) -> list[bytes]:
+    stream = xep419.StanzaStream()
+    return [stanza for piece in pieces for stanza in stream.feed(piece)]
+
+
+def framing(size: int, density: str) -> Call:
+    """A ``StanzaStream`` fed in pieces of 4 KiB, the first of which has the stream header before it."""
+    document = inputs.document(size, density)
+    pieces = [document.data[at : at + PIECE] for at in range(0, size, PIECE)]
+    pieces[0] = STREAM_HEADER + pieces[0]
+    return expecting(lambda: document.stanzas, _cut, pieces, size=size)
+
+
 CIPHER: dict[str, Callable[..., Call]] = {"new bytes": new_bytes, "into": into, "in place": in_place}
-#: StanzaStream's framing will stand here beside them
 NAMESPACES: dict[str, Callable[[int, str], Call]] = {
     "scan": scan,
     "upgrade": upgrade,
     "encrypt": encrypt,
     "incremental": incremental,
     "batch": batch,
+    "framing": framing,
 }

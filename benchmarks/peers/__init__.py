@@ -298,6 +298,33 @@ def elementtree_pull(document: Document) -> Call:
     return parsing(_pulled, pieces, document=document, count=lambda: _pulled(pieces))
 
 
+def cut_with_expat(pieces: list[bytes]) -> int:
+    """The number of first-level elements by a start and an end handler: their places, not their bytes."""
+    parser = expat.ParserCreate()
+    depth = count = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+
+    def end(name: str) -> None:
+        nonlocal depth, count
+        depth -= 1
+        count += depth == 1
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    for piece in pieces:
+        parser.Parse(piece, False)
+    return count
+
+
+def expat_framing(document: Document) -> Call:
+    xml = document.rooted
+    pieces = [xml[at : at + 4096] for at in range(0, len(xml), 4096)]
+    return expecting(lambda: len(document.stanzas), cut_with_expat, pieces, size=document.size)
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
     """``parsers.cpp``, compiled for this run."""
@@ -400,6 +427,9 @@ PARSE = [
     Peer("lxml (both ways)", "parses and serialises, no rewriting", lxml_serialise),
     Peer("ElementTree", "parses into a tree", elementtree),
     Peer("ElementTree (pull)", "XMLPullParser in pieces of 4 KiB", elementtree_pull),
+]
+FRAME = [
+    Peer("expat (starts, ends)", "counts first-level elements by two handlers", expat_framing),
 ]
 ROTATE_PROCESS = [
     Peer("xep419 rot13", "our command", running(ours("rot13"), lambda data: rotated(data, 1))),
