@@ -805,7 +805,7 @@ for head, filler in ((b"<a>", b"x" * 4000), (b"<a>", b"<a>" * 1000), (b"<a ", b"
     stream = StanzaStream(max_stanza=limit)
     stream.feed(header + head)
     try:
-        for _ in range(limit // 1000):
+        for _ in range(limit // 200):
             stream.feed(filler)
     except Exception as error:
         assert "at most" in str(error), error
@@ -836,5 +836,5 @@ def test_memory_is_bounded_and_idle_streams_are_small() -> None:
     assert run.returncode == 0, run.stderr
     grown = {line.split()[0]: int(line.split()[1]) for line in run.stdout.splitlines()}
     if xep419.isa != "python":
-        assert grown["held"] < 9 << bits - 1
+        assert grown["held"] < 6 << bits
         assert grown["idle"] < 2048

@@ -56,9 +56,14 @@ def _table() -> list[bytes]:
     table = [bytearray(256) for _ in STATES]
 
     def rule(state: str, *nexts: tuple[Iterable[int], str]) -> None:
+        row = table[CODES[state]]
         for among, then in nexts:
-            for byte in among:
-                table[CODES[state]][byte] = CODES[then]
+            code = CODES[then]
+            if among is ALL:
+                row[:] = bytes([code]) * 256
+            else:
+                for byte in among:
+                    row[byte] = code
 
     rule("BOM_2", (b"\xbb", "BOM_3"))
     rule("BOM_3", (b"\xbf", "END_BOM"))
@@ -242,7 +247,8 @@ def fault(code: int, came: bytes, wanted: bytes | int, offset: int) -> XEP419Err
     return error
 
 
-_DECLARATION = re.compile(
+# compiled with the first declaration that comes
+_DECLARATION = (
     rb"""<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:'1\.[0-9]+'|"1\.[0-9]+")"""
     rb"""(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*('[A-Za-z][A-Za-z0-9._-]*'|"[A-Za-z][A-Za-z0-9._-]*"))?"""
     rb"""(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:'yes'|'no'|"yes"|"no"))?[ \t\r\n]*\?>"""
@@ -251,7 +257,7 @@ _DECLARATION = re.compile(
 
 def declaration_fault(declaration: bytes, offset: int) -> XEP419Error | None:
     """What is wrong with an XML declaration: its form, or an encoding that is not UTF-8 (RFC 6120 section 11.6)."""
-    found = _DECLARATION.fullmatch(declaration)
+    found = re.fullmatch(_DECLARATION, declaration)
     if not found:
         return fault(FAULT_CODES["DECLARATION"], declaration, b"", offset)
     if found[1] and found[1][1:-1].lower() != b"utf-8":

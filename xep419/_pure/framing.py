@@ -8,6 +8,7 @@ One rule makes every chunking alike: each byte is judged when it comes, and in t
 from __future__ import annotations
 
 import _thread
+import functools
 import operator
 import re
 from collections.abc import Callable
@@ -39,13 +40,13 @@ PREDEFINED = (b"amp", b"lt", b"gt", b"quot", b"apos")
 
 _NAME = re.compile(b"[" + re.escape(NAME) + b"]*")
 _PLAIN = b"\t\n\r" + bytes(range(0x20, 0x80))
-#: by state, the bytes that need no second look: plain characters after which the state is the same
-_RUNS = [
-    re.compile(b"[" + re.escape(bytes(byte for byte in _PLAIN if row[byte] == state)) + b"]*")
-    if any(row[byte] == state for byte in _PLAIN)
-    else re.compile(b"")
-    for state, row in enumerate(NEXT)
-]
+
+
+@functools.cache
+def _run(state: int) -> re.Pattern[bytes]:
+    """The bytes that need no second look: plain characters after which the state is the same."""
+    same = bytes(byte for byte in _PLAIN if NEXT[state][byte] == state)
+    return re.compile(b"[" + re.escape(same) + b"]*" if same else b"")
 
 
 def _encrypted(stanza: bytes) -> bytes:
@@ -148,7 +149,7 @@ class StanzaStream:
                     name = "HEADER_LIMIT" if self._where == BEFORE_ROOT else "STANZA_LIMIT"
                     raise fault(FAULT_CODES[name], b"", self._limit, self._item)
                 if not self._need:
-                    run = _RUNS[self._state].match(self._buffer, self._at - self._base, min(end, room) - self._base)
+                    run = _run(self._state).match(self._buffer, self._at - self._base, min(end, room) - self._base)
                     assert run is not None
                     if run.end() > run.start():
                         self._at = self._base + run.end()
