@@ -8,6 +8,8 @@ core, skipped there, and ``any_isa`` for those that no instruction set changes, 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +76,19 @@ def shared() -> Path:
 def recorded() -> list[bytes]:
     """Recorded sessions with a real server: one direction of one connection each, two documents in each."""
     return [path.read_bytes() for path in sorted(RECORDED.glob("*.xml"))]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of xmpp.test and ejab.test, with its key, in one PEM file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    directory = tmp_path_factory.mktemp("certificate")
+    key, pem = directory / "key", directory / "pem"
+    request = f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=xmpp.test".split()
+    names = ("-addext", "subjectAltName=DNS:xmpp.test,DNS:ejab.test")
+    subprocess.run([*request, *names, "-keyout", key, "-out", pem], check=True, capture_output=True)
+    with pem.open("a") as both:
+        both.write(key.read_text())
+    return pem
