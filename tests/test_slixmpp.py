@@ -22,7 +22,7 @@ pytest.importorskip("slixmpp", reason="slixmpp is not installed")
 
 from slixmpp import ClientXMPP
 
-from xep419.integrations.slixmpp import XEP_0419
+from xep419.integrations.slixmpp import MAX_REQUESTS, XEP_0419
 
 pytestmark = pytest.mark.any_isa
 
@@ -161,6 +161,32 @@ def test_downgrading_can_be_turned_off_or_taken_beyond_the_registered_names() ->
     assert message.xml[1].tag == "{urn:xmpps:receipts}request"
     (message,) = receive(Client(known_only=False), MESSAGE)
     assert message.xml[2].tag == "{http://born.secure/}x"
+
+
+REQUEST = "<iq from='bob@example.org/phone' type='get' id='%s'><query xmlns='%s'/></iq>"
+REPLY = (
+    "<iq to='bob@example.org/phone' type='result' id='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+)
+
+
+def test_a_reply_to_an_insecure_request_stays_insecure_once() -> None:
+    client = Client()
+    receive(client, REQUEST % (7, "http://jabber.org/protocol/disco#info"))
+    receive(client, REQUEST % (8, "https://jabber.org/protocol/disco#info"))
+    receive(client, REQUEST % (9, "jabber:iq:version"))
+    assert client.sent(REPLY % 8) == upgraded(REPLY % 8)
+    assert client.sent(REPLY % 9) == upgraded(REPLY % 9)
+    assert client.sent(REPLY % 7) == (REPLY % 7).encode()
+    assert client.sent(REPLY % 7) == upgraded(REPLY % 7)
+
+
+def test_requests_that_are_never_answered_are_forgotten() -> None:
+    client = Client()
+    for number in range(MAX_REQUESTS + 1):
+        request = ElementTree.fromstring(REQUEST % (number, "http://x"))
+        client.incoming_filter(request)
+    assert client.sent(REPLY % 0) == upgraded(REPLY % 0)
+    assert client.sent(REPLY % 1) == (REPLY % 1).encode()
 
 
 # -- policy -----------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 It works with servers that have never heard of XEP-0419. What goes from client to client is upgraded, what the server
 must understand (stream header, negotiation, queries, presence) is not; what comes in is downgraded before slixmpp's
 other plugins see it, so these need not know. Outgoing bytes are changed where slixmpp hands them to the transport,
-incoming ones are decrypted where the transport hands them over, and their names downgraded stanza by stanza. There is
-no state per connection, so reconnecting, STARTTLS and direct TLS make no difference.
+incoming ones are decrypted where the transport hands them over, and their names downgraded stanza by stanza. Nothing
+is kept between two calls but which requests wait for an answer, so reconnecting, STARTTLS and direct TLS make no
+difference.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from ..errors import InsecureNamespaceError
 from ..names import Scope, is_secure
 from ..namespaces import scan, upgrade
 
+#: requests with insecure names that are remembered until they are answered
+MAX_REQUESTS = 1024
+
 _STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
@@ -35,7 +39,8 @@ class XEP_0419(BasePlugin):
     A stanza is *between clients*, and the server only routes it, when it is an iq or a message and its other end is a
     full JID with a local part (``bob@example.org/phone``); for an outgoing message the resource may be missing, unless
     the message holds one of ``service_names``: then it is for a room, not for those in it. Presence is never
-    between clients, for every server on its way reads it.
+    between clients, for every server on its way reads it. A reply is upgraded unless the request held insecure names:
+    ejabberd asks clients for their features in the name of their contacts, and would not understand.
 
     Configuration:
 
@@ -74,6 +79,7 @@ class XEP_0419(BasePlugin):
                 "http://jabber.org/protocol/address",  # XEP-0033
                 "http://jabber.org/protocol/muc#user",  # XEP-0045
                 "urn:xmpp:delay",  # XEP-0203
+                "urn:xmpp:mam:tmp",  # ejabberd's mark of an archived message, XEP-0313 before version 0.5
                 "urn:xmpp:sid:0",  # XEP-0359
                 "urn:xmpp:occupant-id:0",  # XEP-0421
             }
@@ -86,6 +92,7 @@ class XEP_0419(BasePlugin):
         self._send_raw: Callable[[bytes | str], None] = stream.send_raw
         self._incoming_filter: Callable[[ElementTree.Element], ElementTree.Element] = stream.incoming_filter
         hooks = {"data_received": self._receive, "send_raw": self._send, "incoming_filter": self._filter}
+        self._insecure_requests: dict[tuple[str, str], None] = {}  # not answered yet: sender and id, oldest first
         self._shadowed = {name: vars(stream)[name] for name in hooks if name in vars(stream)}
         vars(stream).update(hooks)
 
@@ -104,7 +111,12 @@ class XEP_0419(BasePlugin):
 
     def _goes_to_client(self, data: bytes | str) -> bool:
         name, attributes = _outer_tag(data)
-        local, resource = _local_and_resource(attributes.get("to", ""))
+        recipient = attributes.get("to", "")
+        local, resource = _local_and_resource(recipient)
+        if name == "iq" and attributes.get("type") in ("result", "error"):
+            request = (recipient, attributes.get("id", ""))
+            if self._insecure_requests.pop(request, self) is None:
+                return False
         if name == "iq" or resource:
             return name in ("iq", "message") and bool(local and resource)
         return name == "message" and bool(local) and self.service_names.isdisjoint(ref.name for ref in scan(data))
@@ -118,20 +130,25 @@ class XEP_0419(BasePlugin):
     def _filter(self, stanza: ElementTree.Element) -> ElementTree.Element:
         """In place of the stream's ``incoming_filter``, which is given every element on the stream's first level."""
         stanza = self._incoming_filter(stanza)
-        if self.require_secure:
-            insecure = self._insecure_names(stanza)
-            if insecure:
-                return self._refused(stanza, insecure)
+        if self._comes_from_client(stanza):
+            names = [name for name in scan_element(stanza, scope=self.scope) if not is_secure(name)]
+            unexpected = [name for name in dict.fromkeys(names) if name not in self.server_added]
+            if unexpected and self.require_secure:
+                return self._refused(stanza, unexpected)
+            if names and stanza.get("type") in ("get", "set"):
+                self._note_insecure_request(stanza)
         if self.downgrade_incoming:
             stanza = downgrade_element(stanza, scope=self.scope, known_only=self.known_only)
         return stanza
 
-    def _insecure_names(self, stanza: ElementTree.Element) -> list[str]:
+    def _comes_from_client(self, stanza: ElementTree.Element) -> bool:
         local, resource = _local_and_resource(stanza.get("from", ""))
-        if _local_name(stanza) not in ("iq", "message") or not (local and resource):
-            return []
-        names = dict.fromkeys(scan_element(stanza, scope=self.scope))
-        return [name for name in names if not is_secure(name) and name not in self.server_added]
+        return _local_name(stanza) in ("iq", "message") and bool(local and resource)
+
+    def _note_insecure_request(self, stanza: ElementTree.Element) -> None:
+        self._insecure_requests[stanza.get("from", ""), stanza.get("id", "")] = None
+        if len(self._insecure_requests) > MAX_REQUESTS:
+            del self._insecure_requests[next(iter(self._insecure_requests))]
 
     def _refused(self, stanza: ElementTree.Element, names: list[str]) -> ElementTree.Element:
         """Tells the sender and the application; gives what slixmpp counts as a stanza and nothing handles."""

@@ -1,0 +1,159 @@
+"""What breaks when software that has not been upgraded meets upgraded names: each case of docs/servers.md, once.
+
+These document the servers, not the package; a server that learns to do better makes its test fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("slixmpp", reason="slixmpp is not installed")
+
+from slixmpp import ClientXMPP
+
+import xep419
+
+from .client import Client
+from .relay import Relay
+from .servers import Server
+
+pytestmark = [pytest.mark.interop, pytest.mark.any_isa]
+
+HEADER = (
+    "<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='jabber:client'"
+    " xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+SECONDS = 1.0  # in which a server or client that wants to say something has said it
+
+
+async def waits(condition: Callable[[], Any]) -> Any:
+    async def looking() -> Any:
+        while not (found := condition()):
+            await asyncio.sleep(0.01)
+        return found
+
+    return await asyncio.wait_for(looking(), 10)
+
+
+def test_an_upgraded_stream_header_is_refused(server: Server, run: Callable[..., None]) -> None:
+    async def session() -> None:
+        for change, refused in ((str, False), (xep419.upgrade, True)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.c2s)
+            writer.write(change(HEADER % server.domain).encode())
+            if refused:
+                answer = await asyncio.wait_for(reader.read(), 10)  # to the end: the server closes
+                assert b"<invalid-namespace" in answer
+            else:
+                answer = await asyncio.wait_for(reader.readuntil(b"features>"), 10)
+            writer.close()
+            await writer.wait_closed()
+
+    run(session())
+
+
+def test_an_upgraded_stream_management_is_refused_or_ignored(server: Server, run: Callable[..., None]) -> None:
+    async def session() -> None:
+        client = Client(server, "alice", {})
+        client.plugin.disable("xep_0198")
+        await client.login()
+        before = len(client.came)
+        client.send_raw("<enable xmlns='urn:xmpps:sm:3'/>")
+        if server.name == "prosody":
+            await client.wait_until("disconnected", 10)
+            assert b"unsupported-stanza-type" in client.came[before:]
+        else:
+            await client.xep("0199").send_ping(server.domain, timeout=10)
+            assert b"sm:3" not in client.came[before:]
+            await client.logout()
+
+    run(session())
+
+
+def verification(info: Any) -> str:
+    """The hash of XEP-0115 section 5.1 over a disco#info without forms."""
+    identities = sorted(
+        f"{category}/{kind}/{lang or ''}/{name or ''}<" for category, kind, lang, name in info["identities"]
+    )
+    features = [feature + "<" for feature in sorted(info["features"])]
+    return base64.b64encode(hashlib.sha1("".join(identities + features).encode()).digest()).decode()
+
+
+def test_the_caps_hash_covers_the_names_that_the_peer_must_see(server: Server, run: Callable[..., None]) -> None:
+    """A peer without the plugin that is sent upgraded features cannot verify them; one with it can."""
+
+    async def session() -> None:
+        alice = Client(server, "alice", {})
+        await alice.login()
+        sent = b"".join(alice.sent)
+        for options, matches in (({}, True), ({"downgrade_incoming": False}, False)):
+            bob = Client(server, "bob", options)
+            await bob.login()
+            answer = await bob.xep("0030").get_info(jid=alice.boundjid.full, timeout=10)
+            info = answer["disco_info"] if matches else upgraded_info(answer)
+            assert len(info["features"]) > 3
+            assert (f'ver="{verification(info)}"'.encode() in sent) == matches
+            await bob.logout()
+        await alice.logout()
+
+    def upgraded_info(answer: Any) -> dict[str, Any]:
+        (query,) = answer.xml
+        assert query.tag == "{https://jabber.org/protocol/disco#info}query"  # which slixmpp does not know
+        kinds = ("category", "type", "{http://www.w3.org/XML/1998/namespace}lang", "name")
+        identities = [tuple(map(found.get, kinds)) for found in query if found.tag.endswith("}identity")]
+        return {"identities": identities, "features": [found.get("var") for found in query if found.get("var")]}
+
+    run(session())
+
+
+def test_a_gateway_that_replaces_bytes_changes_what_people_wrote(server: Server, run: Callable[..., None]) -> None:
+    written = "see http://example.org/ and https://example.org/"
+
+    async def session() -> None:
+        def replace(data: bytes) -> bytes:
+            return data.replace(b"http://example", b"https://example")
+
+        alice, bob = Client(server, "alice", None, "plain"), Client(server, "bob", None)
+        bodies: list[str] = []
+        bob.add_event_handler("message", lambda message: bodies.append(message["body"]))
+        async with (
+            Relay(server.c2s, up=replace) as replacing,
+            Relay(server.c2s, up=xep419.Encryptor(rounds=0).update) as ours,
+        ):
+            await bob.login()
+            await alice.login(replacing.port)
+            alice.send_message(bob.boundjid.full, written, mtype="chat")
+            await waits(lambda: bodies)
+            await alice.logout()
+            assert bodies.pop() == "see https://example.org/ and https://example.org/"
+            del ours
+            await bob.logout()
+        assert xep419.upgrade(f"<body>{written}</body>") == f"<body>{written}</body>"
+
+    run(session())
+
+
+def test_a_client_that_is_not_upgraded_says_nothing_behind_an_upgrading_gateway(
+    server: Server, run: Callable[..., None]
+) -> None:
+    async def session() -> None:
+        async with Relay(server.c2s, down=xep419.Encryptor().update) as gateway:
+            client = Client(server, "alice", None, "plain")
+            client.connect("127.0.0.1", gateway.port)
+            await waits(lambda: b"features>" in gateway.from_server)
+            await asyncio.sleep(SECONDS)
+            assert len(client.sent) == 1
+            assert client.sent[0].startswith(b"<stream:stream")
+            ClientXMPP.abort(client)
+        async with Relay(server.c2s, down=xep419.Encryptor().update) as gateway:
+            client = Client(server, "alice", {"known_only": False}, "plain")
+            await client.login(gateway.port)
+            await client.xep("0199").send_ping(server.domain, timeout=10)
+            await client.logout()
+
+    run(session())
