@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.h xep419/_core/*.pyx xep419/_core/*.pxd)
 
-.PHONY: help demo test lint bench bench-guard bench-guard-instructions bench-guard-ratios bench-guard-record \
+.PHONY: help demo test interop lint bench bench-guard bench-guard-instructions bench-guard-ratios bench-guard-record \
 	bench-report fuzz sanitize sdist clean
 
 help:
 	@echo "make demo                build, then upgrade and encrypt a recorded XMPP stream and show what changed"
 	@echo "make test                build, then run the tests on every instruction set and in pure Python"
+	@echo "make interop             the tests against Prosody and ejabberd, as root, where these are installed"
 	@echo "make lint                ruff and mypy --strict"
 	@echo "make bench               every operation beside its peers, on every instruction set: tables"
 	@echo "make bench-guard         the guards: ratios to peers, scaling, instructions per byte"
@@ -43,6 +44,9 @@ demo: $(VENV)/built
 test: $(VENV)/built $(VENV)/test-tools
 	$(BIN)/python -m pytest
 	XEP419_ISA=python $(BIN)/python -m pytest --quiet --ignore=tests/test_native.py
+
+interop: $(VENV)/built $(VENV)/test-tools
+	$(BIN)/python -m pytest -m interop tests/interop
 
 lint: $(VENV)/built $(VENV)/test-tools
 	$(BIN)/ruff check .
