@@ -137,6 +137,9 @@ def receive(client: Client, stanza: str, chunk: int = 7) -> list[Any]:
     data = stanza.encode()
     for at in range(0, len(data), chunk):
         client.data_received(data[at : at + chunk])
+    if hasattr(client.parser, "flush"):  # expat 2.6 puts off what comes in small pieces
+        client.parser.flush()
+        client.data_received(b" ")
     client.loop.run_until_complete(asyncio.sleep(0.01))
     return got
 

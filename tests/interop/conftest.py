@@ -1,9 +1,10 @@
-"""The servers, started once for all tests; a server that is not installed skips its tests and says so."""
+"""The servers, started once for all tests; a server that is not installed skips its tests, and fails them in CI."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def started(certificate: Path) -> Iterator[Callable[[str], servers.Server]]:
                     found[name] = error
             server = found[name]
             if isinstance(server, servers.NotInstalledError):
+                if os.environ.get("CI"):
+                    pytest.fail(str(server))
                 pytest.skip(str(server))
             return server
 

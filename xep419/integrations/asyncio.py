@@ -130,11 +130,11 @@ class TransformingTransport(asyncio.Transport):
         forgotten. Protocol, transport and a ``StreamWriter`` on it stay the same objects. Write nothing until it
         returns. A handshake that fails or is cancelled loses the connection.
         """
+        loop = asyncio.get_running_loop()
         self._flush()
         self._protocol.begin_tls()
-        encrypted: asyncio.Transport | None = None
         try:
-            encrypted = await asyncio.get_running_loop().start_tls(
+            encrypted = await loop.start_tls(
                 self._transport,
                 self._protocol,
                 sslcontext,
@@ -144,16 +144,14 @@ class TransformingTransport(asyncio.Transport):
             )
             if encrypted is None:
                 raise ConnectionResetError("the connection was lost during the TLS handshake")
-            self._transport = encrypted
-            self._outgoing = self._make() if self._make else None
         except BaseException as error:
             # the loop closes the connection, but does not always tell a protocol that has not seen TLS
             self.abort()
-            lost = error if isinstance(error, Exception) else None
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, lost)
+            loop.call_soon(self._protocol.connection_lost, error if isinstance(error, Exception) else None)
             raise
-        finally:
-            self._protocol.end_tls()
+        self._transport = encrypted
+        self._outgoing = self._make() if self._make else None
+        self._protocol.end_tls()
 
     # -- the transport's own ------------------------------------------------------------------------------
 
