@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from slixmpp import ClientXMPP
@@ -12,7 +13,7 @@ import xep419.integrations.slixmpp  # noqa: F401  # registers the plugin
 
 from .servers import PASSWORD, Server
 
-PLUGINS = ("0004", "0030", "0045", "0060", "0115", "0163", "0184", "0198", "0199")
+PLUGINS = ("0004", "0030", "0045", "0060", "0115", "0163", "0172", "0184", "0198", "0199")
 TRANSPORTS = ("starttls", "direct", "plain")
 
 
@@ -69,3 +70,26 @@ class Client(ClientXMPP):
     async def logout(self) -> None:
         await self.disconnect(wait=1.0)
         await asyncio.sleep(0)
+
+
+async def waits(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    end = asyncio.get_running_loop().time() + seconds
+    while not (found := condition()):
+        assert asyncio.get_running_loop().time() < end, "it did not come"
+        await asyncio.sleep(0.01)
+    return found
+
+
+async def hears_of_nicks(bob: Client, alice: Client, *, tries: int) -> bool:
+    """Whether the server sends bob what he wants to hear of (XEP-0163), for which it must understand his features."""
+    got: list[Any] = []
+    bob.add_event_handler("user_nick_publish", got.append)
+    bob.send_presence_subscription(alice.boundjid.bare)
+    await waits(lambda: bob.client_roster[alice.boundjid.bare]["to"])
+    for number in range(tries):  # the server asks bob for his features when it likes
+        nick = f"Alice {number} http://example.org/ urn:xmpp:x"
+        await alice.xep("0172").publish_nick(nick, timeout=10)
+        await asyncio.sleep(0.1)
+        if any(event["pubsub_event"]["items"]["item"]["nick"]["nick"] == nick for event in got):
+            return True
+    return False

@@ -19,7 +19,7 @@ from slixmpp import ClientXMPP
 
 import xep419
 
-from .client import Client
+from .client import Client, hears_of_nicks, waits
 from .relay import Relay
 from .servers import Server
 
@@ -30,15 +30,6 @@ HEADER = (
     " xmlns:stream='http://etherx.jabber.org/streams'>"
 )
 SECONDS = 1.0  # in which a server or client that wants to say something has said it
-
-
-async def waits(condition: Callable[[], Any]) -> Any:
-    async def looking() -> Any:
-        while not (found := condition()):
-            await asyncio.sleep(0.01)
-        return found
-
-    return await asyncio.wait_for(looking(), 10)
 
 
 def test_an_upgraded_stream_header_is_refused(server: Server, run: Callable[..., None]) -> None:
@@ -109,6 +100,27 @@ def test_the_caps_hash_covers_the_names_that_the_peer_must_see(server: Server, r
         return {"identities": identities, "features": [found.get("var") for found in query if found.get("var")]}
 
     run(session())
+
+
+def test_ejabberd_does_not_understand_upgraded_features(
+    started: Callable[[str], Server], run: Callable[..., None]
+) -> None:
+    """It asks a client in the client's own name; without them it sends no notifications. So replies follow requests."""
+
+    async def session(server: Server) -> None:
+        alice = Client(server, "alice", {})
+        await alice.login()
+        for follows in (False, True):
+            bob = Client(server, "bob", {})
+            bob.xep("0030").add_feature(f"urn:example:{follows}")  # or ejabberd would know the hash from before
+            if not follows:
+                bob.xep("0419")._note_insecure_request = lambda _request: None
+            await bob.login()
+            assert await hears_of_nicks(bob, alice, tries=30) == follows
+            await bob.logout()
+        await alice.logout()
+
+    run(session(started("ejabberd")))
 
 
 def test_a_gateway_that_replaces_bytes_changes_what_people_wrote(server: Server, run: Callable[..., None]) -> None:

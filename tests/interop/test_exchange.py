@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ pytest.importorskip("slixmpp", reason="slixmpp is not installed")
 import xep419
 from xep419.elements import upgrade_element
 
-from .client import TRANSPORTS, Client
+from .client import TRANSPORTS, Client, hears_of_nicks, waits
 from .relay import Relay
 from .servers import Server
 
@@ -32,14 +31,6 @@ AVATAR = "urn:xmpp:avatar:metadata"
 @pytest.fixture(params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-async def waits(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    end = asyncio.get_running_loop().time() + seconds
-    while not (found := condition()):
-        assert asyncio.get_running_loop().time() < end, "it did not come"
-        await asyncio.sleep(0.01)
-    return found
 
 
 def is_between_clients(stanza: bytes) -> bool:
@@ -116,6 +107,10 @@ async def pubsub(alice: Client, bob: Client) -> None:
     assert b"urn:xmpps:avatar:metadata" in bob.came  # stored upgraded, downgraded by the plugin
 
 
+async def notification(alice: Client, bob: Client) -> None:
+    assert await hears_of_nicks(bob, alice, tries=50)
+
+
 async def conference(alice: Client, bob: Client) -> None:
     room = f"room-{alice.boundjid.user}-{id(alice)}@{alice.peer.muc}"
     invitations: list[Any] = []
@@ -138,7 +133,7 @@ def test_clients_with_the_plugin_exchange_everything(server: Server, transport: 
         async with Relay(server.c2s) as relay:
             await alice.login(relay.port if transport == "plain" else None)
             await bob.login()
-            for part in (chat, presence, disco, pubsub, conference):
+            for part in (chat, presence, disco, pubsub, notification, conference):
                 await part(alice, bob)
             for client in (alice, bob):
                 await client.logout()

@@ -19,7 +19,9 @@ from xml.parsers import expat
 try:
     from slixmpp.plugins.base import BasePlugin, register_plugin
 except ImportError as error:
-    raise ImportError("this needs slixmpp, which the extra installs: pip install 'xep419[slixmpp]'") from error
+    raise ImportError(
+        f"xep419.integrations.slixmpp needs slixmpp ({error}): pip install 'xep419[slixmpp]'", name=error.name
+    ) from None
 
 from ..cipher import double_rot13
 from ..elements import downgrade_element, scan_element
