@@ -56,7 +56,11 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     core.force(before)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "interop" not in config.getoption("markexpr"):  # servers are started only for who asks for them
+        left_out = [item for item in items if item.get_closest_marker("interop")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("interop")]
     if ISAS == ("python",):
         for item in items:
             if item.get_closest_marker("core"):
