@@ -4,7 +4,8 @@ The loops over bytes are the kernels of ``csrc/``; this module never looks at a 
 """
 
 from cpython.buffer cimport Py_buffer, PyBuffer_Release
-from cpython.bytes cimport PyBytes_CheckExact
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_CheckExact
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memmove
@@ -72,6 +73,13 @@ cdef Py_ssize_t rotated_into(object src, object dst, int rounds) except -1:
     cdef Source source
     cdef Py_buffer target
     cdef uint8_t *start
+    cdef size_t n
+    if PyBytes_CheckExact(src) and PyByteArray_CheckExact(dst):
+        n = PyBytes_GET_SIZE(src)
+        if n < GIL_RELEASE_BYTES and n <= <size_t>PyByteArray_GET_SIZE(dst):
+            # nothing can resize dst meanwhile: the GIL is kept
+            rotate(<uint8_t *>PyByteArray_AS_STRING(dst), <const uint8_t *>PyBytes_AS_STRING(src), n, rounds)
+            return n
     acquire(&source, src, "src")
     try:
         acquire_writable(&target, dst, "dst")
@@ -136,6 +144,11 @@ def rot13_inplace(buffer, /, *, rounds=1) -> None:
     """
     cdef Py_buffer target
     cdef int folded = fold_rounds(rounds)
+    cdef uint8_t *start
+    if PyByteArray_CheckExact(buffer) and <size_t>PyByteArray_GET_SIZE(buffer) < GIL_RELEASE_BYTES:
+        start = <uint8_t *>PyByteArray_AS_STRING(buffer)
+        rotate(start, start, PyByteArray_GET_SIZE(buffer), folded)     # as in rotated_into
+        return
     acquire_writable(&target, buffer, "buffer")
     try:
         rotate_freely(<uint8_t *>target.buf, <uint8_t *>target.buf, target.len, folded)
