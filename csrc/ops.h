@@ -64,8 +64,8 @@ typedef struct xep419_ops {
     /* Masks of p[at, min(at + 64, n)): any of < > ' "; of ' and <; of " and <. Bits past n are zero. at < n. */
     void (*tag_window)(const uint8_t *p, size_t n, size_t at, uint64_t masks[XEP419_MASKS]);
 
-    /* Masks of p[at - 64, at) and p[at + 1, at + 65), where p[at] is a quote. Bits before p and past n are zero.
-     * n >= 64, 0 < at < n - 1. */
+    /* Masks of p[at - 64, at) and p[at + 1, at + 65), where p[at] is a quote. Bits before p and past n are zero. What
+     * lies before the last < or behind the first end may be told or not. n >= 64, 0 < at < n - 1. */
     void (*quote_sides)(const uint8_t *p, size_t n, size_t at, uint64_t masks[XEP419_SIDES]);
 
     /* Bit i % 64 of masks[row * XEP419_ROW + i / 64] says whether p[i] is of the row's kind, for i < n; bits from n on

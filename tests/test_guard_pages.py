@@ -219,7 +219,7 @@ def quote_sides() -> None:
         if n >= 64:
             data = MARKS[:n]
             quotes = [at for at in range(1, n - 1) if data[at] in b"'\""]
-            expected = [call_quote_sides("scalar", data, at) for at in quotes]
+            expected = [call_quote_sides(xep419.isa, data, at) for at in quotes]
             for view in both(data, guarded):
                 assert [call_quote_sides(xep419.isa, view, at) for at in quotes] == expected, n
 

@@ -89,25 +89,28 @@ cdef void tag_window(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noe
 
 cdef void quote_sides(const uint8_t *p, size_t n, size_t at, uint64_t *masks) noexcept nogil:
     cdef size_t i
-    cdef uint64_t bit = 1
-    cdef uint8_t byte, quote = p[at], other = c'"' if quote == c"'" else c"'"
+    cdef uint64_t bit = <uint64_t>1 << 63
+    cdef uint8_t quote = p[at], other = c'"' if quote == c"'" else c"'"
     for i in range(<size_t>SIDES):
         masks[i] = 0
-    for i in range(at - min(at, <size_t>64), at):
-        byte = p[i]
-        bit = <uint64_t>1 << (64 - (at - i))
-        if byte == c'<':
-            masks[<size_t>BEFORE_LT] |= bit
-        elif byte == c'>':
+    i = at
+    while i and bit:
+        i -= 1
+        if p[i] == c'<':
+            masks[<size_t>BEFORE_LT] = bit
+            break
+        if p[i] == c'>':
             masks[<size_t>BEFORE_GT] |= bit
-        elif byte == quote:
+        elif p[i] == quote:
             masks[<size_t>BEFORE_SAME] |= bit
-        elif byte == other:
+        elif p[i] == other:
             masks[<size_t>BEFORE_OTHER] |= bit
+        bit >>= 1
     bit = 1
     for i in range(at + 1, min(at + 65, n)):
         if p[i] == c'<' or p[i] == quote:
-            masks[<size_t>AFTER_END] |= bit
+            masks[<size_t>AFTER_END] = bit
+            break
         bit <<= 1
 
 
