@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.h xep419/_core/*.pyx xep419/_core/*.pxd)
 
 .PHONY: help demo test interop lint bench bench-guard bench-guard-instructions bench-guard-ratios bench-guard-record \
-	bench-report fuzz sanitize sdist clean
+	bench-report bench-soak fuzz sanitize sdist clean
 
 help:
 	@echo "make demo                build, then upgrade and encrypt a recorded XMPP stream and show what changed"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-guard         the guards: ratios to peers, scaling, instructions per byte"
 	@echo "make bench-guard-record  write down this build's instructions per byte, which the guard compares with"
 	@echo "make bench-report        measure for benchmarks/results: JSON, tables, plots"
+	@echo "make bench-soak          ten thousand streams: memory of each, percentiles of one stanza's time"
 	@echo "make fuzz                the fuzz targets, SECONDS=60 in all"
 	@echo "make sanitize            the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sdist               sdist and wheel, and the tests against the wheel outside this tree"
@@ -70,6 +71,9 @@ bench-guard-record: $(VENV)/built $(VENV)/bench-tools
 
 bench-report: $(VENV)/built $(VENV)/bench-tools
 	$(BIN)/python benchmarks/report.py
+
+bench-soak: $(VENV)/built $(VENV)/bench-tools
+	$(BIN)/python benchmarks/soak.py
 
 fuzz: $(VENV)/built
 	$(BIN)/python -m pip install --quiet --group fuzz
