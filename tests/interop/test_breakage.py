@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
+import hmac
+import re
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +24,8 @@ from slixmpp import ClientXMPP
 import xep419
 
 from .client import Client, hears_of_nicks, waits
-from .relay import Relay
-from .servers import Server
+from .relay import Change, Relay
+from .servers import PASSWORD, Server
 
 pytestmark = [pytest.mark.interop, pytest.mark.any_isa]
 
@@ -164,5 +168,141 @@ def test_a_client_that_is_not_upgraded_says_nothing_behind_an_upgrading_gateway(
             await client.login(gateway.port)
             await client.xep("0199").send_ping(server.domain, timeout=10)
             await client.logout()
+
+    run(session())
+
+
+def without(pattern: bytes) -> Change:
+    """Takes what matches out of a connection's first features, which may come in pieces."""
+    held: bytearray | None = bytearray()
+
+    def change(data: bytes) -> bytes:
+        nonlocal held
+        if held is None:
+            return data
+        held += data
+        if b"</stream:features>" not in held:
+            return b""
+        stripped, held = re.sub(pattern, b"", bytes(held)), None
+        return stripped
+
+    return change
+
+
+def tls_1_2(server: Server) -> ssl.SSLContext:
+    """A client's, of the version whose channel binding Python's ssl can give (RFC 5929 section 3, RFC 9266)."""
+    context = ssl.create_default_context(cafile=str(server.ca))
+    context.check_hostname = False  # the relay connects by address
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def scram(server: Server, port: int, flag: str) -> tuple[bytes, bytes]:
+    """The features, and the answer to SCRAM-SHA-1 (RFC 5802) over TLS with this gs2-cbind-flag."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls_1_2(server))
+
+    async def ask(text: str, end: bytes) -> bytes:
+        writer.write(text.encode())
+        return await asyncio.wait_for(reader.readuntil(end), 10)
+
+    def sasl(name: str, data: bytes, mechanism: str = "") -> str:
+        return f"<{name} xmlns='urn:ietf:params:xml:ns:xmpp-sasl'{mechanism}>{base64.b64encode(data).decode()}</{name}>"
+
+    binding, plus = b"", ""
+    if flag.startswith("p="):
+        binding, plus = writer.get_extra_info("ssl_object").get_channel_binding("tls-unique"), "-PLUS"
+    features = await ask(HEADER % server.domain, b"</stream:features>")
+    gs2, first = f"{flag},,".encode(), b"n=alice,r=fyko+d2lbbFgONRv9qkxdawL"
+    asked = await ask(sasl("auth", gs2 + first, f" mechanism='SCRAM-SHA-1{plus}'"), b">")
+    if b"<challenge" in asked:
+        challenge = base64.b64decode((await reader.readuntil(b"</challenge>"))[: -len(b"</challenge>")])
+        given = dict(part.split(b"=", 1) for part in challenge.split(b","))
+        salted = hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), base64.b64decode(given[b"s"]), int(given[b"i"]))
+        key = hmac.digest(salted, b"Client Key", "sha1")
+        final = b"c=" + base64.b64encode(gs2 + binding) + b",r=" + given[b"r"]
+        signature = hmac.digest(hashlib.sha1(key).digest(), b",".join((first, challenge, final)), "sha1")
+        proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
+        asked = await ask(sasl("response", final + b",p=" + base64.b64encode(proof)), b">")
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return features, asked
+
+
+def test_tls_that_ends_in_a_gateway_breaks_channel_binding(server: Server, run: Callable[..., None]) -> None:
+    """Its two connections have different bindings, even with the server's own certificate. Without the mechanism a
+    client that does not bind gets in; one that does says so ("y"), which Prosody takes for the attack that it is."""
+    plus, unique = b"<mechanism>SCRAM-SHA-1-PLUS</mechanism>", "p=tls-unique"
+    accept = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    accept.load_cert_chain(server.ca)
+
+    async def logs_in(port: int, flag: str, offered: bool) -> bool:
+        features, answer = await scram(server, port, flag)
+        assert (plus in features) == offered
+        assert answer.startswith((b"<success", b"<failure"))
+        return answer.startswith(b"<success")
+
+    async def session() -> None:
+        assert await logs_in(server.tls, unique, offered=True)
+        async with Relay(server.tls, accept=accept, connect=tls_1_2(server)) as gateway:
+            assert not await logs_in(gateway.port, unique, offered=True)
+            assert await logs_in(gateway.port, "n", offered=True)
+        for flag, enters in (("n", True), ("y", server.name == "ejabberd")):
+            stripped = without(re.escape(plus))
+            async with Relay(server.tls, down=stripped, accept=accept, connect=tls_1_2(server)) as gateway:
+                assert await logs_in(gateway.port, flag, offered=False) == enters
+        async with Relay(server.c2s, accept=accept) as gateway:  # a server that has no TLS to bind to offers no -PLUS
+            assert await logs_in(gateway.port, "y", offered=False)
+
+    run(session())
+
+
+def test_starttls_hides_the_rest_from_a_gateway_that_does_not_end_it(server: Server, run: Callable[..., None]) -> None:
+    """It upgrades until ``<proceed/>``. Of TLS it changes nothing, but holds back what might be an open tag."""
+    encryptor = xep419.Encryptor()
+    before, records, given = bytearray(), bytearray(), bytearray()
+    held = 0
+
+    def until_tls(data: bytes) -> bytes:
+        nonlocal held
+        upgraded = encryptor.update(data)
+        if not records and not data.startswith(b"\x16"):  # the record of a handshake
+            before.extend(upgraded)
+            return upgraded
+        records.extend(data)
+        given.extend(upgraded)
+        held += len(given) < len(records)
+        return data  # or it would depend on the bytes of the keys whether the handshake ends
+
+    async def session() -> None:
+        async with Relay(server.c2s, down=until_tls) as gateway:
+            client = Client(server, "alice", {"known_only": False})
+            await client.login(gateway.port)
+            for _ in range(200):
+                await client.xep("0199").send_ping(server.domain, timeout=10)
+            await client.xep("0030").get_info(jid=server.domain, timeout=10)
+            await client.logout()
+        assert b"https://etherx.jabber.org/streams" in before
+        assert b"<proceed" in before
+        assert b"http://jabber.org/protocol/disco#info" in client.came
+        assert given + encryptor.finalize() == records
+        assert held
+
+        strip, upgrade = without(rb"<starttls.*?(/>|</starttls>)"), xep419.Encryptor()
+        seen = bytearray()
+
+        def stripped(data: bytes) -> bytes:
+            seen.extend(upgraded := upgrade.update(strip(data)))
+            return upgraded
+
+        async with Relay(server.c2s, down=stripped) as gateway:
+            client = Client(server, "alice", {"known_only": False}, "plain")
+            await client.login(gateway.port)
+            await client.xep("0030").get_info(jid=server.domain, timeout=10)
+            await client.logout()
+            assert b"<starttls" in gateway.from_server
+            assert b"<starttls" not in gateway.from_client
+        assert b"https://jabber.org/protocol/disco#info" in seen
+        assert b"http://jabber.org/protocol/disco#info" not in seen
 
     run(session())
