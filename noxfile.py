@@ -41,7 +41,7 @@ def others() -> list[str]:
 
 @nox.session(python=others())
 def tests(session: nox.Session) -> None:
-    """The tests on the fastest instruction set, on the oldest interpreter also their heart in pure Python.
+    """The tests on the fastest instruction set, and the heart of them in pure Python.
 
     Against an installed package, outside this tree, where the package would be found in place of the installed one.
     Left out are the tests that no interpreter changes: they compile C or time growth.
@@ -58,5 +58,4 @@ def tests(session: nox.Session) -> None:
     heart = ("tests/test_cipher.py", "tests/test_namespaces.py", "tests/test_incremental.py")
     with session.chdir(outside):
         session.run(*pytest, "--fastest-only", *arguments)
-        if session.python == others()[0]:  # make test has them all in pure Python, on one interpreter
-            session.run(*pytest, *heart, env={"XEP419_ISA": "python"})
+        session.run(*pytest, *heart, env={"XEP419_ISA": "python"})

@@ -60,10 +60,10 @@ print("under sanitizers:", *core.available_isas())
 CHECK
 
 # Left out: what starts processes (build, cli, examples, speed), has sanitizers of its own (native), tests plain Python (asyncio,
-# docs, elements, slixmpp, stanza), times growth (linear_time), or measures memory, which here is kept from use for a while after it was given back.
+# docs, elements, slixmpp, stanza), or measures memory, which here is kept from use for a while after it was given back.
 leave_out=--deselect=tests/test_incremental.py::test_memory_is_constant
 leave_out="$leave_out --deselect=tests/test_stream.py::test_memory_is_bounded_and_idle_streams_are_small"
-for name in asyncio build cli docs elements examples linear_time native slixmpp speed stanza; do leave_out="$leave_out --ignore=tests/test_$name.py"; done
+for name in asyncio build cli docs elements examples native slixmpp speed stanza; do leave_out="$leave_out --ignore=tests/test_$name.py"; done
 status=0
 # shellcheck disable=SC2086
 sanitized -m pytest -q -p no:cacheprovider -p fewer_examples --hypothesis-profile=fewer -m "not slow" \
