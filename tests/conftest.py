@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if sys.version_info < (3, 11):  # whose asyncio drops TLS transports unclosed when a handshake fails
-        config.addinivalue_line("filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
     wanted = os.environ.get("XEP419_EXPECT_ISAS")
     if wanted and tuple(wanted.split(",")) != ISAS:
         raise pytest.UsageError(f"these tests must run on {wanted}, but {', '.join(ISAS)} are what there is")

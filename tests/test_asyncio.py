@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -33,6 +34,17 @@ from xep419.integrations.asyncio import (
 )
 
 pytestmark = pytest.mark.any_isa
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """CPython 3.10's asyncio drops the TLS transport of a failed handshake unclosed: collected here, and not later."""
+    yield
+    if sys.version_info < (3, 11):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "unclosed transport <asyncio.sslproto", ResourceWarning)
+            gc.collect()
+
 
 STANZA = b"<message to='bob@example.org'><active xmlns='http://jabber.org/protocol/chatstates'/></message>"
 DOWN = Transformation(incoming=partial(Decryptor, downgrade=True))
