@@ -31,7 +31,7 @@ $(VENV)/built: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --editable '.[cli]'
 	@touch $@
 
-$(VENV)/test-tools: $(BIN)/python pyproject.toml
+$(VENV)/test-tools: $(VENV)/built pyproject.toml
 	$(BIN)/python -m pip install --quiet --group test --group lint
 	@touch $@
 
