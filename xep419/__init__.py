@@ -22,12 +22,15 @@ from .cipher import (
     rot13_into,
 )
 from .errors import (
+    ArchiveError,
+    CorruptArchiveError,
     EncodingError,
     InsecureNamespaceError,
     LimitExceededError,
     MalformedXMLError,
     PartialEncryptionError,
     RestrictedXMLError,
+    UnsupportedArchiveError,
     XEP419Error,
 )
 from .namespaces import (
@@ -69,6 +72,8 @@ class _Package(types.ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 __all__ = [
+    "ArchiveError",
+    "CorruptArchiveError",
     "Decryptor",
     "EncodingError",
     "Encryptor",
@@ -80,6 +85,7 @@ __all__ = [
     "RestrictedXMLError",
     "Scope",
     "StanzaStream",
+    "UnsupportedArchiveError",
     "XEP419Error",
     "__version__",
     "available_isas",

@@ -73,3 +73,15 @@ class PartialEncryptionError(XEP419Error):
 
 class InsecureNamespaceError(XEP419Error):
     """A namespace came in its insecure form where policy requires the secure one."""
+
+
+class ArchiveError(XEP419Error):
+    """A job over an archive cannot go on: another job has it, its target is full or gone, its journal does not fit."""
+
+
+class CorruptArchiveError(XEP419Error, ValueError):
+    """A unit of an archive is not what its format promises: truncated, inconsistent, not decodable."""
+
+
+class UnsupportedArchiveError(ArchiveError, ValueError):
+    """Something that holds no stanza, or none that can be rewritten; the message says why."""

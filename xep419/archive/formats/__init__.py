@@ -1,0 +1,107 @@
+"""The file formats of archives: what each must do, and which one a file is in, told by its content.
+
+A format reads and writes streams of bytes that are already decompressed and unpacked; it opens no file, decides no
+name, and knows nothing of journals or engines. Databases are not files: see ``databases``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import IO, ClassVar, NamedTuple, Protocol
+
+from ...errors import UnsupportedArchiveError
+from ..recoding import Recoding
+from ..tally import Tally
+
+#: bytes of a file that recognition may look at
+HEAD = 1 << 16
+#: bytes read at a time
+CHUNK = 1 << 20
+
+
+class Proved(NamedTuple):
+    """What a proof went over: the counts must be those of the recoding."""
+
+    stanzas: int
+    letters: int
+
+
+class ArchivedStanza(NamedTuple):
+    """One stanza as stored, rotated back: where it stands, as an operator would find it, and its XML."""
+
+    place: str
+    data: bytes
+
+
+class Format(Protocol):
+    """One way to keep stanzas in a file, or in a group of files that only make sense together.
+
+    ``sources`` and ``targets`` hold one binary file for each of the group's files, in the group's order: nearly always
+    one. Memory is bounded: nothing is read whole.
+    """
+
+    #: as ``--format`` names it
+    name: ClassVar[str]
+    #: as a person would say it
+    title: ClassVar[str]
+    #: whether the sources must be seekable (they are spooled where they are not)
+    random_access: ClassVar[bool]
+
+    def recognises(self, head: bytes, recoding: Recoding) -> bool:
+        """Whether a file that begins with ``head`` (at most :data:`HEAD` bytes, all of a shorter file) is in this format.
+
+        :raises UnsupportedArchiveError: it is something near, and the reason why it is refused.
+        """
+
+    def companions(self, name: str) -> tuple[str, ...]:
+        """The names, beside ``name``, of the other files of its group. Empty but for formats that need it."""
+
+    def recode(
+        self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding, tally: Tally
+    ) -> None:
+        """Writes the sources with every stanza recoded, all else byte for byte, and counts stanzas, names and skips.
+
+        A part that can be told from the rest (a line, a row) and is corrupt is written as it was, and counted by
+        ``tally.skip``.
+
+        :raises XEP419Error: the file as a whole is corrupt, with the offset; what was written is thrown away.
+        """
+
+    def prove(self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding) -> Proved:
+        """Reads both sides again, by another way than :meth:`recode` where that can be.
+
+        Rotating back and removing the inserted letters must give the source's stanzas, and everything else must be
+        the same.
+
+        :raises RestorationError: it does not.
+        """
+
+    def stanzas(self, sources: Sequence[IO[bytes]], recoding: Recoding) -> Iterator[ArchivedStanza]:
+        """Every stanza, rotated back, in order; corrupt ones as they are. ``place`` is relative to the file."""
+
+
+def formats() -> tuple[Format, ...]:
+    """All of them, in the order in which they are asked to recognise a file."""
+    from .xml import XMLDocument
+
+    return (XMLDocument(),)
+
+
+def by_name(name: str) -> Format:
+    """The format that ``--format`` names.
+
+    :raises UnsupportedArchiveError: there is none of that name.
+    """
+    for known in formats():
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in formats())
+    raise UnsupportedArchiveError(f"expected a format out of {names}, got {name!r}")
+
+
+def recognise(head: bytes, recoding: Recoding) -> Format | None:
+    """The format of a file that begins with ``head``, or None when it holds no stanza that we know of."""
+    for known in formats():
+        if known.recognises(head, recoding):
+            return known
+    return None
