@@ -8,7 +8,6 @@ device, a named pipe) is written to as it is. Every failure is a :class:`FileErr
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import mmap
 import os
@@ -20,6 +19,7 @@ from typing import IO, NamedTuple, cast
 
 import click
 
+from .._replacing import create, keep_permissions, status, sync_directory
 from ..errors import XEP419Error
 
 #: bytes read at a time
@@ -193,7 +193,7 @@ def writing(path: str) -> Iterator[Write]:
         yield _writer(sys.stdout.buffer, path)
         return
     with naming(target_name(path)):
-        existing = _stat(path)
+        existing = status(path)
     if existing is None or stat.S_ISREG(existing.st_mode):
         with _replacing(path, existing) as write:
             yield write
@@ -215,58 +215,22 @@ def _writer(file: IO[bytes], path: str) -> Write:
     return write
 
 
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return None
-
-
 @contextlib.contextmanager
 def _replacing(path: str, existing: os.stat_result | None) -> Iterator[Write]:
     real = os.path.realpath(path)
     temporary = os.path.join(os.path.dirname(real), f".xep419-{secrets.token_hex(8)}.tmp")
     try:
         with naming(target_name(path)):
-            file = _create(temporary, real, existing)
+            file = create(temporary, real, existing)
         with file:
             yield _writer(file, path)
             with naming(target_name(path)):
                 os.fsync(file.fileno())
         with naming(target_name(path)):
-            _keep_permissions(temporary, existing)
+            keep_permissions(temporary, existing)
             os.replace(temporary, real)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_directory(os.path.dirname(real))
-
-
-def _create(temporary: str, real: str, existing: os.stat_result | None) -> io.FileIO:
-    """The new file, readable by nobody but its owner while it will take the place of another."""
-    if existing is not None and not os.access(real, os.W_OK):
-        # A rename asks nothing of the file it replaces, but a read-only file is meant to stay.
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    mode = 0o666 if existing is None else 0o600
-    return open(temporary, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, mode))
-
-
-def _keep_permissions(temporary: str, existing: os.stat_result | None) -> None:
-    if existing is None:
-        return
-    if sys.platform != "win32":
-        with contextlib.suppress(PermissionError):  # only root may give a file away
-            os.chown(temporary, existing.st_uid, existing.st_gid)
-    os.chmod(temporary, stat.S_IMODE(existing.st_mode))
-
-
-def _sync_directory(path: str) -> None:
-    """Makes the rename last; where directories cannot be synced, the system decides when."""
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            directory = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+    sync_directory(os.path.dirname(real))
