@@ -90,6 +90,10 @@ def test_streams(isa: str) -> None:
     expect_success("streams", isa)
 
 
+def test_checking(isa: str) -> None:
+    expect_success("checking", isa)
+
+
 def test_the_cipher(isa: str) -> None:
     expect_success("cipher", isa)
 
@@ -371,6 +375,38 @@ def streams() -> None:
                         assert cut_stream([head, tail], restricted, transform) == expected, (data, cut)
 
 
+def checking() -> None:
+    """The same for documents that are checked alone, and for each beginning of one as a stored stanza."""
+    from xep419._pure.checking import check_stanza as pure_check
+    from xep419.stream import check_stanza
+
+    first, second = Guarded(), Guarded()
+    stanza = b" <a b='c'>d &amp; e]]<f.f\n g = \"h>'\"></f.f><%b>&#65;</%b></a >\n" % (b"n" * 300, b"n" * 300)
+    for document in (b"<s>" + stanza + b"<t/></s>", *DOCUMENTS):
+        for n in range(len(document) + 1):
+            data = document[:n]
+            expected = check_document([data])
+            for cut in {0, min(5, n), n // 2, max(n - 1, 0)}:
+                for head, tail in zip(both(data[:cut], first), both(data[cut:], second), strict=True):
+                    assert check_document([head, tail]) == expected, (data, cut)
+    for document in (stanza, *DOCUMENTS):
+        for data in (document[:n] for n in range(len(document) + 1)):
+            expected = outcome(pure_check, data)
+            for view in both(data, first):
+                assert outcome(check_stanza, view) == expected, data
+
+
+def check_document(pieces: list[Any]) -> tuple[Any, ...]:
+    checker = xep419.stream.DocumentChecker()
+    try:
+        for piece in pieces:
+            checker.feed(piece)
+        checker.finalize()
+    except xep419.XEP419Error as error:
+        return type(error), str(error), checker.stanzas, checker.boundary
+    return checker.stanzas, checker.boundary, checker.header
+
+
 def cut_stream(pieces: list[Any], restricted: bool, transform: Any) -> tuple[Any, ...]:
     stream = xep419.StanzaStream(restricted=restricted, transform=transform)
     stanzas: list[bytes] = []
@@ -397,6 +433,7 @@ if __name__ == "__main__":
         namespaces,
         incremental,
         streams,
+        checking,
     )
     {sweep.__name__: sweep for sweep in SWEEPS}[sys.argv[1]]()
     print(f"{xep419.isa}: {sys.argv[1]} done")

@@ -16,6 +16,7 @@ import pytest
 
 import xep419
 from xep419 import Decryptor, Encryptor, StanzaStream, XEP419Error, downgrade, scan, upgrade
+from xep419.stream import DocumentChecker, check_stanza
 
 #: quadratic work would grow sixteenfold
 GROWTH = 10
@@ -284,13 +285,20 @@ STREAMS: dict[str, Callable[[int], bytes]] = {
 }
 
 
-def stream_in_pieces(document: Callable[[int], bytes], piece: int, **options: Any) -> Work:
+MOST = (1 << 32) - 1
+
+
+def unrestricted(**options: Any) -> StanzaStream:
+    return StanzaStream(max_stanza=MOST, restricted=False, **options)
+
+
+def stream_in_pieces(document: Callable[[int], bytes], piece: int, make: Callable[[], Any] = unrestricted) -> Work:
     def work_of(size: int) -> Callable[[], object]:
         data = b"<s>" + document(size if piece > 1000 and not PURE else max(1, size // 8))
         pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
 
         def work() -> None:
-            stream = StanzaStream(max_stanza=(1 << 32) - 1, restricted=False, **options)
+            stream = make()
             with contextlib.suppress(XEP419Error):
                 for each in pieces:
                     stream.feed(each)
@@ -308,6 +316,28 @@ def test_a_stream_in_pieces(pattern: str, piece: int) -> None:
 
 
 @pytest.mark.any_isa
+@pytest.mark.parametrize("piece", [1, 100, 1 << 30])
+@pytest.mark.parametrize("pattern", STREAMS)
+def test_a_checked_document_in_pieces(pattern: str, piece: int) -> None:
+    assert_linear(stream_in_pieces(STREAMS[pattern], piece, lambda: DocumentChecker(max_markup=MOST, stream=True)))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", STREAMS)
+def test_a_stored_stanza(pattern: str) -> None:
+    def work_of(size: int) -> Callable[[], object]:
+        stanza = b"<s>" + STREAMS[pattern](size) + b"</s>"
+
+        def work() -> None:
+            with contextlib.suppress(XEP419Error):
+                check_stanza(stanza)
+
+        return work
+
+    assert_linear(work_of)
+
+
+@pytest.mark.any_isa
 @pytest.mark.parametrize("pattern", STREAMS)
 def test_a_transformed_stream_in_pieces(pattern: str) -> None:
-    assert_linear(stream_in_pieces(STREAMS[pattern], 1000, transform="encrypt"))
+    assert_linear(stream_in_pieces(STREAMS[pattern], 1000, lambda: unrestricted(transform="encrypt")))

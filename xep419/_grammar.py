@@ -186,10 +186,13 @@ def _expected(state: str, where: int) -> str:
     return _EXPECTED[state]
 
 
+def _shown_byte(byte: int) -> str:
+    return repr(chr(byte)) if byte < 0x80 else f"byte 0x{byte:02x}"
+
+
 def unexpected(state: int, byte: int, where: int, offset: int) -> XEP419Error:
     """The error of a byte that cannot come; ``where`` is 0 before the root, 1 in it, 2 after it."""
-    what = repr(chr(byte)) if byte < 0x80 else f"byte 0x{byte:02x}"
-    error = MalformedXMLError(f"{_expected(STATES[state], where)} is expected, not {what}", offset=offset)
+    error = MalformedXMLError(f"{_expected(STATES[state], where)} is expected, not {_shown_byte(byte)}", offset=offset)
     if STATES[state] == "OUTSIDE" and where:
         error.condition = "bad-format"
     return error
@@ -221,6 +224,14 @@ FAULTS: dict[str, tuple[type[XEP419Error], str]] = {
     "PI": (RestrictedXMLError, f"no processing instruction is expected {_RESTRICTED}"),
     "DTD": (RestrictedXMLError, f"no document type declaration is expected {_RESTRICTED}"),
     "ENTITY": (RestrictedXMLError, f"no entity but the five predefined ones is expected {_RESTRICTED}, but {{0}} came"),
+    "MARKUP_LIMIT": (
+        LimitExceededError,
+        "a tag or reference of at most {1} bytes is expected, but more came without its end",
+    ),
+    "NAMES_LIMIT": (LimitExceededError, "open elements whose names have at most {1} bytes in all are expected"),
+    "NO_ROOT": (MalformedXMLError, "a root element is expected, but the document ended"),
+    "UNFINISHED": (MalformedXMLError, "the end of the markup that begins here is expected, but the document ended"),
+    "OPEN_ELEMENT": (MalformedXMLError, "the end tag </{1}> is expected, but the document ended"),
 }
 FAULT_CODES = {name: code for code, name in enumerate(FAULTS)}
 _BY_CODE = list(FAULTS.values())
@@ -245,6 +256,30 @@ def fault(code: int, came: bytes, wanted: bytes | int, offset: int) -> XEP419Err
     if code == FAULT_CODES["SECOND_HEADER"]:
         error.condition = "bad-format"
     return error
+
+
+def again(error: BaseException) -> BaseException:
+    """The same error for another raise: no traceback of the first one grows, no stanza is given twice."""
+    if not isinstance(error, XEP419Error):
+        return error
+    other = type(error)(error.message, offset=error.offset)
+    other.condition = error.condition
+    return other
+
+
+def not_a_stanza(came: bytes, offset: int) -> XEP419Error:
+    """The error of two bytes that begin no element (or of one or none, at the end of the input)."""
+    if not came:
+        return MalformedXMLError("a stanza is expected, but nothing came", offset=offset)
+    if came[0] in (0, 0xFE, 0xFF) or came == b"<\0":
+        return fault(FAULT_CODES["WIDE"], b"", b"", offset)
+    what = repr(came.decode("ascii")) if came[0] == 0x3C else _shown_byte(came[0])
+    return MalformedXMLError(f"a start tag is expected, not {what}", offset=offset)
+
+
+def not_alone(byte: int, offset: int) -> XEP419Error:
+    """The error of a byte behind a stanza that should stand alone."""
+    return MalformedXMLError(f"white space after the stanza is expected, not {_shown_byte(byte)}", offset=offset)
 
 
 # compiled with the first declaration that comes

@@ -18,6 +18,8 @@ from layout import FLAGS, LIMIT, PIECES
 
 import xep419
 from xep419 import stanza as stanzas
+from xep419 import stream as streams
+from xep419._pure import checking as twin_checking
 from xep419._pure import cipher as twin_cipher
 from xep419._pure import framing as twin_framing
 from xep419._pure import incremental as twin_incremental
@@ -335,6 +337,32 @@ def stream(case: Case) -> None:
         assert begun is None or begun - len(stanzas) in (0, 1)
 
 
+def _checked(checker: Any, pieces: list[bytes], case: Case) -> tuple[Any, ...]:
+    """The error of a document, which must come again, and how far it was understood."""
+    error = next(filter(failed, (outcome(checker.feed, case.given(piece)) for piece in pieces)), None)
+    error = error or outcome(checker.finalize)
+    if error:
+        assert outcome(checker.feed, b"") == error == outcome(checker.finalize)
+    return error, checker.stanzas, checker.boundary, checker.header
+
+
+def check(case: Case) -> None:
+    """Any pieces are judged as the twin judges them in one, and no other than by ``StanzaStream`` where that has said no."""
+    data, recorded = case.document if case.flag(3) else b"<s>" + case.document, case.flag(0)
+    options = {"max_markup": 4 * case.choices[LIMIT] or 1 << 20, "stream": recorded}
+    pieces = list(case.pieces(data))
+    whole = _checked(twin_checking.DocumentChecker(**options), [data], case)
+    assert _checked(streams.DocumentChecker(**options), pieces, case) == whole
+    assert _checked(streams.DocumentChecker(**options), [data], case) == whole
+    given = case.given()
+    assert outcome(streams.check_stanza, given) == outcome(twin_checking.check_stanza, given)
+    if recorded and options["max_markup"] == 1 << 20:
+        cut, _, _, _, error = _framed(xep419.StanzaStream(restricted=False, max_stanza=1 << 30), [data], case)
+        assert len(cut) == whole[1]
+        assert error is None or error[:3] == whole[0]
+        assert all(outcome(streams.check_stanza, one) is None for one in cut)
+
+
 # -- stanzas ----------------------------------------------------------------------------------------------
 
 
@@ -390,6 +418,6 @@ def _exposure(data: bytes, part: stanzas.StanzaPart, *encrypted: stanzas.Encrypt
 TARGETS: dict[str, Callable[[Case], None]] = {
     target.__name__: target
     for target in (
-        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, stream, stanza, twins,
+        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, stream, check, stanza, twins,
     )
 }  # fmt: skip

@@ -23,13 +23,13 @@ import operator
 from . cimport isa
 from .buffers cimport GIL_RELEASE_BYTES, Source, acquire, new_bytes, release
 from .namespaces cimport bytes_to_take, letters_to_add, scope_bits, splice_down, splice_up
-from .ops cimport NAME_END, NOT_SPACE, PAGE, ROW, ROWS, SUSPECT, TEXT_END, VALUE_END
+from .ops cimport NAME_END, NOT_FOUND, NOT_SPACE, PAGE, ROW, SUSPECT, TEXT_END, VALUE_END
 from .scanner cimport (
     Plan, Scanner, close_element, free_plan, init_plan, init_scanner, may_be_name, scan_names, start_tag, value_text,
 )
 
 from .. import _grammar
-from .._grammar import declaration_fault, fault, unexpected
+from .._grammar import again, declaration_fault, fault, unexpected
 from ..errors import XEP419Error
 from ..names import Scope
 
@@ -131,6 +131,11 @@ cdef enum Fault:
     PI_FAULT
     DTD_FAULT
     ENTITY_FAULT
+    MARKUP_LIMIT
+    NAMES_LIMIT
+    NO_ROOT
+    UNFINISHED
+    OPEN_ELEMENT
     UNEXPECTED      # beyond the table's
 
 # What a byte may be in a name.
@@ -175,93 +180,7 @@ fill_tables()
 # -- the place in a stream ----------------------------------------------------------------------------------
 
 cdef enum:
-    FEW = 16        # open elements that are followed without a block of their own
     LONG_NAME = 255
-    BATCH = 64      # stanzas between two visits to Python
-
-# What walk() stopped for.
-cdef enum Event:
-    NOTHING             # the piece is used up
-    STANZAS             # the batch is full
-    HEADER              # a stream header ended
-    XML_DECLARATION     # an XML declaration ended
-    FAILED
-    NO_MEMORY
-
-cdef enum Where:
-    BEFORE_ROOT
-    IN_ROOT
-    AFTER_ROOT
-
-# Places are byte offsets in the stream unless they are called indices, which count from the piece's first byte.
-cdef struct Place:
-    bint restricted
-    size_t limit
-    size_t base             # of the piece's first byte
-    size_t begin            # of the document
-    size_t item             # of the header, stanza or section that is being read
-    bint in_item
-    bint whole              # the fast way has seen all of the item: its names are in the plan
-    Where where
-    uint8_t state
-    uint8_t back            # the state that a reference stands in
-    bint declaration        # the instruction is an XML declaration
-    bint completed          # an element since the header
-    bint dtd_seen
-    size_t depth            # open elements, the root included
-    size_t token            # the markup that is being read
-    size_t reference
-    uint64_t word           # the first letters of an entity's or target's name
-    size_t word_size
-    uint32_t code           # a character reference's
-    size_t dtd_depth
-    # the character that is being read, as far as the last one looked at
-    uint8_t need            # bytes that it lacks
-    uint8_t low             # the range of the next
-    uint8_t high
-    uint8_t sequence[4]
-    uint8_t sequence_size
-    # bytes from before the piece, of the item that it finds begun: [held_from, base)
-    uint8_t *held
-    size_t held_from
-    size_t held_room
-    # where the names of the open elements begin, from the item's first byte, and their sizes; one block
-    uint32_t *names
-    uint8_t *sizes          # LONG_NAME for that and more
-    size_t names_room
-    uint32_t few[FEW]
-    uint8_t few_sizes[FEW]
-    const uint8_t *root     # its name
-    size_t root_size
-    int fault
-    size_t fault_offset
-    size_t fault_end        # of what came, where the message shows it
-    uint8_t fault_byte
-
-cdef struct Cut:
-    size_t start
-    size_t end
-    size_t first_finding
-    size_t findings
-    bint whole
-
-# What is known of one piece.
-cdef struct Piece:
-    const uint8_t *p
-    size_t n
-    size_t at               # index of the next byte
-    size_t checked          # index before which the characters are checked
-    size_t bad              # index of the first byte that no character can have, or n
-    size_t page             # index and size of the page that is marked
-    size_t page_size
-    size_t end              # index of the header's or declaration's end
-    size_t count
-    Cut cuts[BATCH]
-    bint fuse
-    Scanner scanner
-    Plan plan
-    uint64_t masks[<size_t>ROWS * <size_t>ROW]
-
 
 cdef void begin_document(Place *f) noexcept nogil:
     f.begin = f.item = f.base
@@ -384,7 +303,9 @@ cdef void mark_page(Place *f, Piece *x) noexcept nogil:
 
 
 cdef bint grow_names(Place *f) noexcept nogil:
-    cdef size_t room = min(2 * f.names_room, f.limit // 3 + FEW)    # no start tag is shorter than three bytes
+    # no start tag is shorter than three bytes, no name than one
+    cdef size_t most = f.limit // 3 if f.checking is NULL else f.limit
+    cdef size_t room = min(2 * f.names_room, most + FEW)
     cdef uint32_t *names = <uint32_t *>malloc(room * (sizeof(uint32_t) + 1))
     cdef uint8_t *sizes = <uint8_t *>(names + room)
     if names is NULL:
@@ -399,27 +320,75 @@ cdef bint grow_names(Place *f) noexcept nogil:
     return True
 
 
-cdef inline bint push_name(Place *f, size_t start, size_t size) noexcept nogil:
-    """Remembers where the name of one more open element stands; False without memory."""
-    cdef size_t count = f.depth - 1
-    if count == f.names_room and not grow_names(f):
+cdef bint grow_letters(Checking *c, size_t room) noexcept nogil:
+    cdef bint few = c.letters == c.few
+    cdef uint8_t *grown
+    room = max(room, 2 * c.room)
+    grown = <uint8_t *>realloc(NULL if few else c.letters, room + NAME_SLACK)
+    if grown is NULL:
         return False
-    f.names[count] = <uint32_t>(start - f.item)
+    if few:
+        memcpy(grown, c.few, c.size)
+    c.letters = grown
+    c.room = room
+    return True
+
+
+cdef inline Event keep_letters(Place *f, const Piece *x, size_t start, size_t size) noexcept nogil:
+    """Puts the name that stands at ``start`` behind those of the open elements around it."""
+    cdef Checking *c = f.checking
+    if size > f.limit - c.size:
+        return fail(f, NAMES_LIMIT, start - 1, start - 1)
+    if size > c.room - c.size and not grow_letters(c, c.size + size):
+        return NO_MEMORY
+    if size <= <size_t>NAME_SLACK and start >= f.base and f.base + x.n - start >= <size_t>NAME_SLACK:
+        memcpy(c.letters + c.size, x.p + (start - f.base), NAME_SLACK)
+    else:
+        copy_out(f, x.p, start, start + size, c.letters + c.size)
+    c.size += size
+    return NOTHING
+
+
+cdef inline Event push_name(Place *f, const Piece *x, size_t start, size_t size) noexcept nogil:
+    """Remembers the name of one more open element: where it stands, or in checking its letters."""
+    cdef size_t count = f.depth - 1
+    cdef Event event
+    if count == f.names_room and not grow_names(f):
+        return NO_MEMORY
+    if f.checking is NULL:
+        f.names[count] = <uint32_t>(start - f.item)
+    else:
+        f.names[count] = <uint32_t>f.checking.size
+        event = keep_letters(f, x, start, size)
+        if event != NOTHING:
+            return event
     f.sizes[count] = <uint8_t>min(size, <size_t>LONG_NAME)
     f.depth += 1
-    return True
+    return NOTHING
+
+
+cdef inline void pop_name(Place *f) noexcept nogil:
+    f.depth -= 1
+    if f.checking is not NULL:
+        f.checking.size = f.names[f.depth - 1] if f.depth else 0
 
 
 cdef inline void cut_stanza(Place *f, Piece *x, size_t end) noexcept nogil:
     """A stanza ends before index ``end``."""
     cdef Cut *cut = &x.cuts[x.count]
+    f.in_item = False
+    f.completed = True
+    if f.checking is not NULL:
+        f.checking.stanzas += 1
+        f.checking.boundary = f.base + end
+        if f.checking.single:
+            x.count = BATCH
+        return
     cut.start = f.item
     cut.end = f.base + end
     cut.whole = f.whole
     cut.findings = x.plan.count - cut.first_finding
     x.count += 1
-    f.in_item = False
-    f.completed = True
 
 
 cdef Event end_item(Place *f, Piece *x, size_t end) noexcept nogil:
@@ -429,17 +398,32 @@ cdef Event end_item(Place *f, Piece *x, size_t end) noexcept nogil:
 
 
 cdef Event end_header(Place *f, Piece *x, size_t end, bint empty) noexcept nogil:
+    cdef size_t name = f.token + 1
     x.end = end
     f.depth = 0 if empty else 1
     f.where = AFTER_ROOT if empty else IN_ROOT
     f.in_item = False
     f.completed = False
     f.state = OUTSIDE
-    return HEADER
+    if f.checking is NULL:
+        return HEADER
+    f.checking.header = f.item
+    f.checking.header_end = f.checking.boundary = f.base + end
+    f.checking.size = 0
+    return keep_letters(f, x, name, name_end(f, x.p, name, f.base + end) - name)
+
+
+cdef inline bint takes_restarts(const Place *f) noexcept nogil:
+    return f.checking is NULL or f.checking.restarts
+
+
+cdef inline bint takes_text(const Place *f) noexcept nogil:
+    """Whether text may stand in the root itself, where no stanza is open."""
+    return f.checking is not NULL and f.checking.text
 
 
 cdef Event end_tag(Place *f, Piece *x, size_t end) noexcept nogil:
-    f.depth -= 1
+    pop_name(f)
     if f.depth == 1:
         return end_item(f, x, end)
     f.state = TEXT
@@ -470,21 +454,32 @@ cdef Event end_start_tag(Place *f, Piece *x, size_t end, bint empty) noexcept no
         return end_header(f, x, end, empty)
     after = name_end(f, x.p, name, f.base + end)
     if f.depth == 1:
-        if is_stream(f, x.p, name, after):
+        if takes_restarts(f) and is_stream(f, x.p, name, after):
             if not f.completed:
                 return fail(f, SECOND_HEADER, f.token, f.token)
             return end_header(f, x, end, empty)
         if empty:
             return end_item(f, x, end)
     f.state = TEXT
-    if not empty and not push_name(f, name, after - name):
-        return NO_MEMORY
-    return NOTHING
+    return NOTHING if empty else push_name(f, x, name, after - name)
+
+
+cdef inline size_t innermost(const Place *f) noexcept nogil:
+    """Where among the letters the name of the innermost open element begins; it ends with them."""
+    return f.names[f.depth - 2] if f.depth > 1 else 0
 
 
 cdef bint closes(const Place *f, const uint8_t *p, size_t start, size_t end) noexcept nogil:
     """Whether the end tag's name is that of the innermost open element."""
     cdef size_t i, name
+    if f.checking is not NULL:
+        name = innermost(f)
+        if end - start != f.checking.size - name:
+            return False
+        for i in range(end - start):
+            if byte_at(f, p, start + i) != f.checking.letters[name + i]:
+                return False
+        return True
     if f.depth == 1:
         if end - start != f.root_size:
             return False
@@ -516,7 +511,7 @@ cdef Event end_target(Place *f, uint8_t byte) noexcept nogil:
     cdef uint64_t folded = f.word | 0x202020
     if is_word(f, b"xml", 3):
         if (f.token != f.begin if f.where == BEFORE_ROOT
-                else f.where == AFTER_ROOT or f.depth != 1 or not f.completed):
+                else f.where == AFTER_ROOT or f.depth != 1 or not f.completed or not takes_restarts(f)):
             return fail(f, DECLARATION_PLACE, f.token, f.token)
         f.declaration = True
     elif f.restricted:
@@ -611,7 +606,7 @@ cdef Event act(Place *f, Piece *x, int action, size_t i) noexcept nogil:
     elif action == END_COMMENT or action == END_PI:
         return after_section(f, i + 1, x)
     elif action == BEGIN_CDATA:
-        if f.depth < 2:
+        if f.depth < 2 and not (f.depth and takes_text(f)):
             return fail(f, CDATA_OUTSIDE, f.token, f.token)
         f.state = CDATA_1
     elif action == BEGIN_DECLARATION:
@@ -644,6 +639,34 @@ cdef Event act(Place *f, Piece *x, int action, size_t i) noexcept nogil:
     return NOTHING
 
 
+cdef inline bint is_reference_in_text(const Place *f) noexcept nogil:
+    return REFERENCE <= f.state <= HEX and f.back == TEXT
+
+
+cdef size_t open_markup(const Place *f) noexcept nogil:
+    """Where the tag, reference or XML declaration begins that is being read and must be held back whole, or NOT_FOUND."""
+    if is_reference_in_text(f):
+        return f.reference
+    if OPEN <= f.state <= END_SPACE or REFERENCE <= f.state <= HEX or f.state == PI_OPEN or f.state == PI_TARGET:
+        return f.token
+    return f.token if f.declaration else NOT_FOUND
+
+
+cdef inline size_t limit_index(const Place *f, const Piece *x) noexcept nogil:
+    """The index of the first byte that there is no room for, or the piece's end."""
+    cdef size_t start
+    if f.checking is NULL:
+        return f.item + f.limit - f.base if f.in_item else x.n
+    start = open_markup(f)
+    return x.n if start == NOT_FOUND else start + f.limit - f.base
+
+
+cdef Event over_limit(Place *f) noexcept nogil:
+    if f.checking is not NULL:
+        return fail(f, MARKUP_LIMIT, open_markup(f), 0)
+    return fail(f, HEADER_LIMIT if f.where == BEFORE_ROOT else STANZA_LIMIT, f.item, f.item)
+
+
 cdef Event careful(Place *f, Piece *x, size_t stop) noexcept nogil:
     """From the next byte on, until the fast way can go on, something happens, or index ``stop``."""
     cdef size_t i = x.at
@@ -660,11 +683,14 @@ cdef Event careful(Place *f, Piece *x, size_t stop) noexcept nogil:
                 x.at = i
                 return event
             state = f.state
-            if following == BEGIN_MARKUP:
-                stop = min(stop, f.item + f.limit - f.base)
+            if following == BEGIN_MARKUP or following == BEGIN_REFERENCE:
+                stop = min(stop, limit_index(f, x))
         elif following == ERROR:
             if state == OUTSIDE and f.where == BEFORE_ROOT and x.p[i] == 0xEF and f.base + i == f.begin:
                 following = BOM_2
+            elif state == OUTSIDE and f.where == IN_ROOT and takes_text(f):
+                state = TEXT
+                continue
             else:
                 f.state = state
                 f.fault_byte = x.p[i]
@@ -674,7 +700,7 @@ cdef Event careful(Place *f, Piece *x, size_t stop) noexcept nogil:
         else:
             state = following
             i += 1
-        if state == TEXT or (state == OUTSIDE and f.where == IN_ROOT):
+        if (state == TEXT and f.depth > 1) or (state == OUTSIDE and f.where == IN_ROOT):
             break
     f.state = state
     x.at = i
@@ -706,12 +732,9 @@ cdef inline size_t predefined(const uint8_t *p, size_t n) noexcept nogil:
     return 0
 
 
-# As many bytes of ones as a short name has begin MAX_SHORT minus its size before the middle.
-cdef enum:
-    MAX_SHORT = 16
-
-cdef uint8_t ONES[2 * MAX_SHORT]
-memset(ONES, 0xFF, MAX_SHORT)
+# As many bytes of ones as a short name has begin NAME_SLACK minus its size before the middle.
+cdef uint8_t ONES[2 * <size_t>NAME_SLACK]
+memset(ONES, 0xFF, NAME_SLACK)
 
 
 cdef inline bint same_bytes(const uint8_t *a, const uint8_t *b, size_t size) noexcept nogil:
@@ -721,24 +744,27 @@ cdef inline bint same_bytes(const uint8_t *a, const uint8_t *b, size_t size) noe
     cdef uint64_t wanted[2]
     memcpy(left, a, 16)
     memcpy(right, b, 16)
-    memcpy(wanted, ONES + (<size_t>MAX_SHORT - size), 16)
+    memcpy(wanted, ONES + (<size_t>NAME_SLACK - size), 16)
     return not ((left[0] ^ right[0]) & wanted[0] | (left[1] ^ right[1]) & wanted[1])
 
 
-cdef inline bint same_name(const Place *f, const Piece *x, size_t name, size_t start, size_t size) noexcept nogil:
-    """Whether the name at index ``start`` is the one at stream offset ``name``; False too where that is cut in two."""
+cdef inline bint same_name(const Place *f, const Piece *x, size_t start, size_t size) noexcept nogil:
+    """Whether the name at index ``start`` is the innermost open element's; False too where that is cut in two."""
     cdef const uint8_t *opened
-    cdef size_t room        # bytes that may be read behind the name's start
-    if name >= f.base:
-        opened = x.p + (name - f.base)
-        room = x.n - start
+    cdef size_t room = x.n - start      # bytes that may be read behind the name's start
+    cdef size_t name
+    if f.checking is not NULL:
+        opened = f.checking.letters + f.names[f.depth - 2]
     else:
-        opened = f.held + (name - f.held_from)
-        room = f.base - name
-        if room < size:
-            return False
-        room = min(room, x.n - start)
-    if size <= <size_t>MAX_SHORT <= room:
+        name = f.item + f.names[f.depth - 2]
+        if name >= f.base:
+            opened = x.p + (name - f.base)
+        else:
+            opened = f.held + (name - f.held_from)
+            if f.base - name < size:
+                return False
+            room = min(room, f.base - name)
+    if size <= <size_t>NAME_SLACK <= room:
         return same_bytes(opened, x.p + start, size)
     return not memcmp(opened, x.p + start, size)
 
@@ -853,6 +879,7 @@ cdef Event fast(Place *f, Piece *x, size_t stop) noexcept nogil:
     cdef const uint64_t *not_space = &x.masks[<size_t>NOT_SPACE * <size_t>ROW]
     cdef size_t i = x.at - x.page, text = i, page = stop - x.page, size = page, tag, after, length, name = 0
     cdef bint judged = False, empty = False
+    cdef Event event
     while x.count < BATCH:
         if f.depth == 1:
             if i < size and p[i] != c'<':
@@ -876,9 +903,9 @@ cdef Event fast(Place *f, Piece *x, size_t stop) noexcept nogil:
                 length = f.sizes[f.depth - 2]
                 after = tag + 2 + length
                 if (length == LONG_NAME or after >= size or p[after] != c'>'
-                        or not same_name(f, x, f.item + f.names[f.depth - 2], x.page + tag + 2, length)):
+                        or not same_name(f, x, x.page + tag + 2, length)):
                     break
-                f.depth -= 1
+                pop_name(f)
                 i = text = after + 1
                 if f.whole and x.scanner.frame_count:
                     close_element(&x.scanner)
@@ -903,8 +930,9 @@ cdef Event fast(Place *f, Piece *x, size_t stop) noexcept nogil:
             judge_tag(f, x, x.page + tag, x.page + after)
         i = text = after
         if not empty:
-            if not push_name(f, f.base + x.page + tag + 1, name - tag - 1):
-                return NO_MEMORY
+            event = push_name(f, x, f.base + x.page + tag + 1, name - tag - 1)
+            if event != NOTHING:
+                return event
         elif f.depth == 1:
             cut_stanza(f, x, x.page + i)
             size = page
@@ -919,17 +947,16 @@ cdef Event fast(Place *f, Piece *x, size_t stop) noexcept nogil:
 cdef Event walk(Place *f, Piece *x) noexcept nogil:
     """On through the piece, to its end or to what Python must be told of."""
     cdef size_t stop, limit
+    cdef bint may_be_fast = f.checking is NULL or f.limit >= <size_t>PAGE    # it does not measure tags
     cdef Event event
     while x.at < x.n:
         if x.at >= x.page + x.page_size:
             mark_page(f, x)
-        limit = f.item + f.limit - f.base if f.in_item else x.n
+        limit = limit_index(f, x)
         stop = min(min(x.page + x.page_size, x.bad), limit)
         if x.at >= stop:
-            if x.at == limit:
-                return fail(f, HEADER_LIMIT if f.where == BEFORE_ROOT else STANZA_LIMIT, f.item, f.item)
-            return bad_character(f, x)
-        if f.state == TEXT or (f.state == OUTSIDE and f.where == IN_ROOT):
+            return over_limit(f) if x.at == limit else bad_character(f, x)
+        if may_be_fast and (f.state == TEXT or (f.state == OUTSIDE and f.where == IN_ROOT)):
             event = fast(f, x, stop)
             if event != NOTHING:
                 return event
@@ -938,8 +965,7 @@ cdef Event walk(Place *f, Piece *x) noexcept nogil:
             if stop == x.page + x.page_size and stop < x.n and x.at - x.page > <size_t>PAGE // 2:
                 mark_page(f, x)     # what the fast way stopped at may be whole in a page that begins here
                 continue
-            limit = f.item + f.limit - f.base if f.in_item else x.n
-            stop = min(stop, limit)
+            stop = min(stop, limit_index(f, x))
             if x.at >= stop:
                 continue
         event = careful(f, x, stop)
@@ -948,19 +974,114 @@ cdef Event walk(Place *f, Piece *x) noexcept nogil:
     return NOTHING
 
 
+# -- what is kept, and what is told ---------------------------------------------------------------------------
+
+
+cdef void drop_held(Place *f) noexcept nogil:
+    free(f.held)
+    f.held = NULL
+    f.held_room = 0
+
+
+cdef void drop_names(Place *f) noexcept nogil:
+    """Room for a few names and for a few letters is left."""
+    if f.names != f.few:
+        free(f.names)
+        f.names = f.few
+        f.sizes = f.few_sizes
+        f.names_room = FEW
+    if f.checking is not NULL and f.checking.letters != f.checking.few:
+        free(f.checking.letters)
+        f.checking.letters = f.checking.few
+        f.checking.room = FEW_LETTERS
+
+
+cdef int hold_from(Place *f, Piece *x, size_t start) except -1:
+    """Moves on to the next piece; keeps the bytes from ``start`` on. Bytes are held already only if it stands in them."""
+    cdef uint8_t *grown
+    cdef size_t before = 0, size = f.base + x.n - start, room
+    if start < f.base:
+        before = f.base - start
+    else:
+        drop_held(f)
+    if size > f.held_room:
+        room = max(size, min(2 * f.held_room, f.limit))
+        grown = <uint8_t *>realloc(f.held, room)
+        if grown is NULL:
+            PyErr_NoMemory()
+        f.held = grown
+        f.held_room = room
+    if size:
+        memcpy(f.held + before, x.p + x.n - (size - before), size - before)
+    f.held_from = start
+    f.base += x.n
+    return 0
+
+
+cdef int hold_markup(Place *f, Piece *x) except -1:
+    cdef size_t start = open_markup(f)
+    if start != NOT_FOUND:
+        return hold_from(f, x, start)
+    drop_held(f)
+    f.base += x.n
+    return 0
+
+
+cdef bytes bytes_between(Place *f, Piece *x, size_t start, size_t end):
+    cdef uint8_t *dst
+    result = new_bytes(end - start, &dst)
+    copy_out(f, x.p, start, end, dst)
+    return result
+
+
+cdef bytes open_name(Place *f, Piece *x, size_t end):
+    """The name of the innermost open element, whose letters end before ``end`` at the latest."""
+    cdef size_t name
+    if f.checking is not NULL:
+        name = innermost(f)
+        return PyBytes_FromStringAndSize(<const char *>f.checking.letters + name, f.checking.size - name)
+    if f.depth == 1:
+        return PyBytes_FromStringAndSize(<const char *>f.root, f.root_size)
+    name = f.item + f.names[f.depth - 2]
+    return bytes_between(f, x, name, name_end(f, x.p, name, end))
+
+
+cdef object error_of(Place *f, Piece *x):
+    cdef size_t start = f.fault_offset
+    came = b""
+    wanted = b""
+    if f.fault == UNEXPECTED:
+        return unexpected(f.state, f.fault_byte, f.where, start)
+    if f.fault == STANZA_LIMIT or f.fault == HEADER_LIMIT or f.fault == MARKUP_LIMIT or f.fault == NAMES_LIMIT:
+        wanted = f.limit
+    elif f.fault == UTF_8 or f.fault == CHARACTER:
+        came = PyBytes_FromStringAndSize(<const char *>f.sequence, f.sequence_size)
+    elif f.fault == MISMATCH:
+        came = bytes_between(f, x, start + 2, f.fault_end)
+        wanted = open_name(f, x, start)
+    elif f.fault_end > start:
+        came = bytes_between(f, x, start, f.fault_end)
+    return fault(f.fault, came, wanted, start)
+
+
+cdef object error_of_end(Place *f):
+    if f.state >= OPEN:
+        return fault(UNFINISHED, b"", b"", f.reference if is_reference_in_text(f) else f.token)
+    if f.where == BEFORE_ROOT:
+        return fault(NO_ROOT, b"", b"", f.base)
+    if f.depth > (1 if takes_restarts(f) else 0):
+        return fault(OPEN_ELEMENT, b"", open_name(f, NULL, f.base), f.base)
+    return None
+
+
+cdef object error_of_declaration(Place *f, Piece *x):
+    return declaration_fault(bytes_between(f, x, f.token, f.base + x.end), f.token)
+
+
 # -- the object ---------------------------------------------------------------------------------------------
 
 cdef dict DIRECTIONS = {None: 0, "encrypt": 1, "decrypt": -1}
 cdef int ALL_BITS = scope_bits(Scope.ALL)
-
-
-cdef object again(object error):
-    """The same error for another raise: no traceback of the first one grows, no stanza is given twice."""
-    if not isinstance(error, XEP419Error):
-        return error
-    other = type(error)(error.message, offset=error.offset)
-    other.condition = error.condition
-    return other
 
 
 @cython.embedsignature(False)    # Cython would write the keywords as positional
@@ -996,9 +1117,8 @@ cdef class StanzaStream:
         begin_document(&self.place)
 
     def __dealloc__(self):
-        free(self.place.held)
-        if self.place.names != self.place.few:
-            free(self.place.names)
+        drop_held(&self.place)
+        drop_names(&self.place)
 
     def feed(self, data, /) -> list:
         """The stanzas that ``data`` completes; what it leaves open is held back until more comes.
@@ -1094,7 +1214,7 @@ cdef class StanzaStream:
                 elif event == XML_DECLARATION:
                     self.take_declaration(&x)
                 elif event == FAILED:
-                    raise self.error_of(&x)
+                    raise error_of(f, &x)
                 elif event == NO_MEMORY:
                     raise MemoryError("no memory for the open elements")
             self.hold(&x)
@@ -1167,16 +1287,10 @@ cdef class StanzaStream:
             if not cut.whole:
                 free_plan(&plan)
 
-    cdef bytes piece_of_item(self, Piece *x, size_t start, size_t end):
-        cdef uint8_t *dst
-        result = new_bytes(end - start, &dst)
-        copy_out(&self.place, x.p, start, end, dst)
-        return result
-
     cdef int take_header(self, Piece *x) except -1:
         cdef Place *f = &self.place
         cdef size_t name = f.token + 1
-        header = self.piece_of_item(x, f.item, f.base + x.end)
+        header = bytes_between(f, x, f.item, f.base + x.end)
         f.root_size = name_end(f, x.p, name, f.base + x.end) - name
         f.root = <const uint8_t *>PyBytes_AS_STRING(header) + (name - f.item)
         self.stream_header = header
@@ -1185,69 +1299,22 @@ cdef class StanzaStream:
     cdef int take_declaration(self, Piece *x) except -1:
         cdef Place *f = &self.place
         self.stream_header = None
-        error = declaration_fault(self.piece_of_item(x, f.token, f.base + x.end), f.token)
+        error = error_of_declaration(f, x)
         if error is not None:
             raise error
         return 0
 
-    cdef object error_of(self, Piece *x):
-        cdef Place *f = &self.place
-        cdef size_t start = f.fault_offset, name
-        came = b""
-        wanted = b""
-        if f.fault == UNEXPECTED:
-            return unexpected(f.state, f.fault_byte, f.where, start)
-        if f.fault == STANZA_LIMIT or f.fault == HEADER_LIMIT:
-            wanted = f.limit
-        elif f.fault == UTF_8 or f.fault == CHARACTER:
-            came = PyBytes_FromStringAndSize(<const char *>f.sequence, f.sequence_size)
-        elif f.fault == MISMATCH:
-            came = self.piece_of_item(x, start + 2, f.fault_end)
-            if f.depth == 1:
-                wanted = PyBytes_FromStringAndSize(<const char *>f.root, f.root_size)
-            else:
-                name = f.item + f.names[f.depth - 2]
-                wanted = self.piece_of_item(x, name, name_end(f, x.p, name, start))
-        elif f.fault_end > start:
-            came = self.piece_of_item(x, start, f.fault_end)
-        return fault(f.fault, came, wanted, start)
-
     cdef int hold(self, Piece *x) except -1:
         """Keeps what the piece began and did not end."""
         cdef Place *f = &self.place
-        cdef uint8_t *grown
-        cdef size_t before = 0, size = f.base + x.n - f.item, room
-        if not f.in_item or not size:
-            self.drop()
-            f.base += x.n
-            return 0
-        if f.item < f.base:
-            before = f.base - f.item
-        else:
-            free(f.held)
-            f.held = NULL
-            f.held_room = 0
-        if size > f.held_room:
-            room = max(size, min(2 * f.held_room, f.limit))
-            grown = <uint8_t *>realloc(f.held, room)
-            if grown is NULL:
-                PyErr_NoMemory()
-            f.held = grown
-            f.held_room = room
-        memcpy(f.held + before, x.p + x.n - (size - before), size - before)
-        f.held_from = f.item
+        if f.in_item:
+            return hold_from(f, x, f.item)
+        self.drop()
         f.base += x.n
         return 0
 
     cdef int drop(self) except -1:
         """Gives back the memory of an item that is done with."""
-        cdef Place *f = &self.place
-        free(f.held)
-        f.held = NULL
-        f.held_room = 0
-        if f.names != f.few:
-            free(f.names)
-            f.names = f.few
-            f.sizes = f.few_sizes
-            f.names_room = FEW
+        drop_held(&self.place)
+        drop_names(&self.place)
         return 0

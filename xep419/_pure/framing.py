@@ -21,6 +21,7 @@ from .._grammar import (
     NAME,
     NEXT,
     SPACE,
+    again,
     declaration_fault,
     fault,
     unexpected,
@@ -65,25 +66,28 @@ _TRANSFORMS: dict[str | None, Callable[[bytes], bytes]] = {
 }
 
 
-class StanzaStream:
-    """One direction of an XMPP stream (RFC 6120) cut into its first-level elements."""
+def limit_of(name: str, limit: int) -> int:
+    count = operator.index(limit)
+    if not 1 <= count < 1 << 32:
+        raise ValueError(f"{name} must be from 1 to 4294967295, not {count}")
+    return count
 
-    def __init__(self, *, max_stanza: int = 262_144, restricted: bool = True, transform: str | None = None) -> None:
-        limit = operator.index(max_stanza)
-        if not 1 <= limit < 1 << 32:
-            raise ValueError(f"max_stanza must be from 1 to 4294967295, not {limit}")
-        if transform is not None and not isinstance(transform, str):
-            raise TypeError(f"transform must be 'encrypt', 'decrypt' or None, not {type(transform).__name__!r}")
-        if transform not in _TRANSFORMS:
-            raise ValueError(f"transform must be 'encrypt', 'decrypt' or None, not {transform!r}")
-        self._transform = _TRANSFORMS[transform]
+
+class Framer:
+    """The walk through a document; its subclasses say what is kept of it and for how long."""
+
+    #: whether a second XML declaration or stream header between stanzas begins a new document
+    _restarts = True
+    #: whether text may stand in the root itself
+    _text = False
+
+    def __init__(self, limit: int, restricted: bool) -> None:
         self._limit = limit
-        self._restricted = bool(restricted)
+        self._restricted = restricted
         self._in_use = _thread.allocate_lock()
         self._error: BaseException | None = None
         self._buffer = bytearray()  # the bytes held back, and while it is read the piece behind them
         self._base = 0  # stream offset of the buffer's first byte
-        self._header: bytes | None = None
         self._begin_document()
 
     def _begin_document(self) -> None:
@@ -97,79 +101,65 @@ class StanzaStream:
         self._need = 0  # bytes that it lacks
         self._range = 0x80, 0xBF  # of the next
 
-    # -- public ---------------------------------------------------------------------------------------------
-
-    def feed(self, data: Buffer | str, /) -> list[bytes]:
-        """The stanzas that ``data`` completes; what it leaves open is held back until more comes."""
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        try:
-            self._check_usable()
-            return self._cut(to_bytes(data))
-        finally:
-            self._in_use.release()
-
-    def reset(self) -> None:
-        """Begins a new document; what was held back is dropped."""
-        if self._in_use.locked():
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        self._check_usable()
-        self._base += len(self._buffer)
-        self._buffer.clear()
-        self._header = None
-        self._begin_document()
-
-    @property
-    def header(self) -> bytes | None:
-        return self._header
-
-    @property
-    def closed(self) -> bool:
-        return self._where == AFTER_ROOT
-
-    @property
-    def pending(self) -> bytes:
-        return bytes(self._buffer)
-
-    def _check_usable(self) -> None:
-        if self._error is not None:
-            raise _again(self._error)
-
     # -- one byte after another -----------------------------------------------------------------------------
 
-    def _cut(self, piece: bytes) -> list[bytes]:
-        self._stanzas: list[bytes] = []
+    def _advance(self, piece: bytes) -> None:
         self._at = self._base + len(self._buffer)  # stream offset of the byte that is judged
         self._buffer += piece
         end = self._at + len(piece)
         try:
             while self._at < end:
-                room = self._item + self._limit if self._in_item else end
+                room = self._room(end)
                 if self._at == room:
-                    name = "HEADER_LIMIT" if self._where == BEFORE_ROOT else "STANZA_LIMIT"
-                    raise fault(FAULT_CODES[name], b"", self._limit, self._item)
+                    raise self._over_limit()
                 if not self._need:
                     run = _run(self._state).match(self._buffer, self._at - self._base, min(end, room) - self._base)
                     assert run is not None
                     if run.end() > run.start():
                         self._at = self._base + run.end()
                         continue
-                self._judge(self._buffer[self._at - self._base])
+                self._take(self._buffer[self._at - self._base])
                 self._at += 1
         except BaseException as error:
-            self._error = _again(error)
-            if isinstance(error, XEP419Error):
-                error.stanzas = tuple(self._stanzas)
+            self._error = again(error)
             self._buffer.clear()
             raise
-        done = (self._item if self._in_item else end) - self._base
+        done = self._held_from(end) - self._base
         if done:
             self._buffer = self._buffer[done:]  # not del: the old one would keep its room
             self._base += done
-        return self._stanzas
+
+    def _check_usable(self) -> None:
+        if self._error is not None:
+            raise again(self._error)
+
+    # -- what a subclass says -------------------------------------------------------------------------------
+
+    def _room(self, end: int) -> int:
+        """The place of the first byte that there is no room for, or the end."""
+        raise NotImplementedError
+
+    def _over_limit(self) -> XEP419Error:
+        raise NotImplementedError
+
+    def _held_from(self, end: int) -> int:
+        """Where the bytes begin that must stay until more come."""
+        raise NotImplementedError
+
+    def _take_header(self, complete: bool) -> None:
+        """A header ended, or (not complete) a declaration begins a new one."""
+        raise NotImplementedError
+
+    def _take_stanza(self) -> None:
+        raise NotImplementedError
+
+    # -- one byte -------------------------------------------------------------------------------------------
+
+    def _take(self, byte: int) -> None:
+        self._check_character(byte)
+        self._judge(byte)
 
     def _judge(self, byte: int) -> None:
-        self._check_character(byte)
         following = NEXT[self._state][byte]
         if following >= FIRST_ACTION:
             getattr(self, "_" + ACTIONS[following - FIRST_ACTION].lower())(byte)
@@ -177,6 +167,9 @@ class StanzaStream:
             self._state = following
         elif self._state == OUTSIDE and self._where == BEFORE_ROOT and self._at == self._begin and byte == 0xEF:
             self._state = BOM_2
+        elif self._state == OUTSIDE and self._where == IN_ROOT and self._text:
+            self._state = TEXT
+            self._judge(byte)
         else:
             raise unexpected(self._state, byte, self._where, self._at)
 
@@ -239,12 +232,12 @@ class StanzaStream:
         name = found[0]
         if self._where == BEFORE_ROOT:
             self._end_header(name, empty)
-        elif len(self._names) == 1 and name.rpartition(b":")[2] == b"stream":
+        elif self._restarts and len(self._names) == 1 and name.rpartition(b":")[2] == b"stream":
             if not self._completed:
                 raise self._fail("SECOND_HEADER", self._token)
             self._end_header(name, empty)
         elif not empty:
-            self._names.append(name)
+            self._open(name)
             self._to("TEXT")
         elif len(self._names) == 1:
             self._end_stanza()
@@ -255,14 +248,17 @@ class StanzaStream:
         self._end_start_tag(byte, empty=True)
 
     def _end_header(self, name: bytes, empty: bool) -> None:
-        self._header = self._since(self._item)
+        self._take_header(True)
         self._names = [] if empty else [name]
         self._where = AFTER_ROOT if empty else IN_ROOT
         self._in_item = self._completed = False
         self._to("OUTSIDE")
 
+    def _open(self, name: bytes) -> None:
+        self._names.append(name)
+
     def _end_stanza(self) -> None:
-        self._stanzas.append(self._transform(self._since(self._item)))
+        self._take_stanza()
         self._completed = True
         self._in_item = False
         self._to("OUTSIDE")
@@ -336,7 +332,7 @@ class StanzaStream:
             self._in_item = self._where == BEFORE_ROOT
 
     def _begin_cdata(self, byte: int) -> None:
-        if len(self._names) < 2:
+        if len(self._names) < (1 if self._text else 2):
             raise self._fail("CDATA_OUTSIDE", self._token)
         self._to("CDATA_1")
 
@@ -374,7 +370,7 @@ class StanzaStream:
             if self._where == BEFORE_ROOT:
                 allowed = self._token == self._begin
             else:  # a restart
-                allowed = self._where == IN_ROOT and len(self._names) == 1 and self._completed
+                allowed = self._restarts and self._where == IN_ROOT and len(self._names) == 1 and self._completed
             if not allowed:
                 raise self._fail("DECLARATION_PLACE", self._token)
             self._is_declaration = True
@@ -394,17 +390,76 @@ class StanzaStream:
             self._begin = self._item
             self._names = []
             self._dtd_seen = False
-        self._header = None
+        self._take_header(False)
         self._to("OUTSIDE")
         error = declaration_fault(self._since(self._token), self._token)
         if error is not None:
             raise error
 
 
-def _again(error: BaseException) -> BaseException:
-    """The same error for another raise."""
-    if not isinstance(error, XEP419Error):
-        return error
-    other = type(error)(error.message, offset=error.offset)
-    other.condition = error.condition
-    return other
+class StanzaStream(Framer):
+    """One direction of an XMPP stream (RFC 6120) cut into its first-level elements."""
+
+    def __init__(self, *, max_stanza: int = 262_144, restricted: bool = True, transform: str | None = None) -> None:
+        limit = limit_of("max_stanza", max_stanza)
+        if transform is not None and not isinstance(transform, str):
+            raise TypeError(f"transform must be 'encrypt', 'decrypt' or None, not {type(transform).__name__!r}")
+        if transform not in _TRANSFORMS:
+            raise ValueError(f"transform must be 'encrypt', 'decrypt' or None, not {transform!r}")
+        self._transform = _TRANSFORMS[transform]
+        self._header: bytes | None = None
+        super().__init__(limit, bool(restricted))
+
+    def feed(self, data: Buffer | str, /) -> list[bytes]:
+        """The stanzas that ``data`` completes; what it leaves open is held back until more comes."""
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        try:
+            self._check_usable()
+            self._stanzas: list[bytes] = []
+            try:
+                self._advance(to_bytes(data))
+            except XEP419Error as error:
+                error.stanzas = tuple(self._stanzas)
+                raise
+            return self._stanzas
+        finally:
+            self._in_use.release()
+
+    def reset(self) -> None:
+        """Begins a new document; what was held back is dropped."""
+        if self._in_use.locked():
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        self._check_usable()
+        self._base += len(self._buffer)
+        self._buffer.clear()
+        self._header = None
+        self._begin_document()
+
+    @property
+    def header(self) -> bytes | None:
+        return self._header
+
+    @property
+    def closed(self) -> bool:
+        return self._where == AFTER_ROOT
+
+    @property
+    def pending(self) -> bytes:
+        return bytes(self._buffer)
+
+    def _room(self, end: int) -> int:
+        return self._item + self._limit if self._in_item else end
+
+    def _over_limit(self) -> XEP419Error:
+        name = "HEADER_LIMIT" if self._where == BEFORE_ROOT else "STANZA_LIMIT"
+        return fault(FAULT_CODES[name], b"", self._limit, self._item)
+
+    def _held_from(self, end: int) -> int:
+        return self._item if self._in_item else end
+
+    def _take_header(self, complete: bool) -> None:
+        self._header = self._since(self._item) if complete else None
+
+    def _take_stanza(self) -> None:
+        self._stanzas.append(self._transform(self._since(self._item)))
