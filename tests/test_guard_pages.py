@@ -341,16 +341,21 @@ def namespaces() -> None:
 
 def incremental() -> None:
     """Two pieces, each in its own guarded page, cut in the middle and near both ends."""
+    from xep419._pure.incremental import NamespaceCensus as PureCensus
+    from xep419.namespaces import NamespaceCensus
+
     first, second = Guarded(), Guarded()
     for document in DOCUMENTS:
         for data in pieces_of(document):
             encrypted = outcome(xep419.encrypt, data)
             downgraded = outcome(xep419.downgrade, data)
+            counts = outcome(count, PureCensus(), data, b"")
             for cut in {0, min(5, len(data)), len(data) // 2, max(len(data) - 1, 0)}:
                 for head, tail in zip(both(data[:cut], first), both(data[cut:], second), strict=True):
                     for worker, expected in (
                         (xep419.Encryptor(), encrypted),
                         (xep419.Decryptor(downgrade=True), downgraded),
+                        (xep419.Encryptor(census=NamespaceCensus()), encrypted),
                         (xep419.Encryptor(upgrade=False, rounds=1), data.translate(ONCE)),
                     ):
                         whole = outcome(
@@ -359,6 +364,14 @@ def incremental() -> None:
                             )
                         )
                         assert whole == expected, (data, cut)
+                    assert outcome(count, NamespaceCensus(), head, tail) == counts, (data, cut)
+
+
+def count(census: Any, *pieces: Any) -> list[Any]:
+    for piece in pieces:
+        census.update(piece)
+    census.finalize()
+    return list(census.counts().items())
 
 
 def streams() -> None:

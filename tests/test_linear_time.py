@@ -16,6 +16,7 @@ import pytest
 
 import xep419
 from xep419 import Decryptor, Encryptor, StanzaStream, XEP419Error, downgrade, scan, upgrade
+from xep419.namespaces import NamespaceCensus
 from xep419.stream import DocumentChecker, check_stanza
 
 #: quadratic work would grow sixteenfold
@@ -244,6 +245,13 @@ def test_an_encryptor_in_pieces(pattern: str, piece: int) -> None:
 @pytest.mark.parametrize("pattern", HELD_BACK)
 def test_a_decryptor_in_pieces(pattern: str) -> None:
     assert_linear(in_pieces(PATTERNS[pattern], 10, lambda **options: Decryptor(downgrade=True, **options)))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", [*HELD_BACK, "different names"])
+def test_a_census_in_pieces(pattern: str) -> None:
+    document = {"different names": numbered(b"<a xmlns='http://example.org/%d'/>"), **PATTERNS}[pattern]
+    assert_linear(in_pieces(document, 1000, NamespaceCensus))
 
 
 # -- streams ------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ import pytest
 
 import xep419
 from xep419 import Decryptor, Encryptor, NamespaceRef, Scope, StanzaStream
+from xep419.namespaces import NamespaceCensus
+from xep419.stream import DocumentChecker, check_stanza
 
 THREADS = 8
 
@@ -214,6 +216,29 @@ def test_an_object_used_by_two_threads_at_once_works_or_refuses(kind: Any) -> No
     assert shared.update(piece) + shared.finalize() == expected
 
 
+def test_a_census_of_two_encryptors_in_two_threads_counts_or_refuses() -> None:
+    """The encryptor whose turn it was not is done with; no count is lost or made up."""
+    items = 30 if xep419.isa == "python" else 800
+    piece = document(items).encode()
+    census = NamespaceCensus()
+    counted = []
+
+    def work(number: int) -> None:
+        encryptor = Encryptor(census=census)
+        done = 0
+        try:
+            for _ in range(30):
+                encryptor.update(piece)
+                done += 1
+        except RuntimeError as error:
+            assert str(error) == "this NamespaceCensus is in use by another thread"
+        counted.append(done)
+
+    in_threads(work)
+    assert census.insecure == sum(counted) * (items + 2)
+    assert sum(census.counts().values()) == census.insecure
+
+
 @pytest.mark.core
 @needs_gil
 @pytest.mark.parametrize("use", [lambda shared: shared.update(b"<a/>"), lambda shared: shared.finalize()])
@@ -372,6 +397,12 @@ def test_bytes_that_change_at_random_during_a_call_never_harm_more_than_the_resu
         encryptor = Encryptor()
         halves = encryptor.update(view[: len(view) // 2]), encryptor.update(view[len(view) // 2 :])
         assert len(b"".join(halves) + encryptor.finalize()) >= len(buffer)
+        census, checker = NamespaceCensus(), DocumentChecker()
+        census.update(buffer)
+        assert sum(census.counts().values()) + census.overflow == census.insecure + census.secure
+        for check in (checker.feed, check_stanza):
+            with contextlib.suppress(xep419.XEP419Error):
+                check(buffer)
 
     while_another_thread(mutate, work, 30 if xep419.isa == "python" else 100)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._backend import incremental as _incremental
 from ._backend import namespaces as _namespaces
 from .names import NamespaceRef, Scope, downgrade_name, is_secure, upgrade_name
 
@@ -11,8 +12,10 @@ downgrade = _namespaces.downgrade
 encrypt = _namespaces.encrypt
 decrypt = _namespaces.decrypt
 encrypt_many = _namespaces.encrypt_many
+NamespaceCensus = _incremental.NamespaceCensus
 
 __all__ = [
+    "NamespaceCensus",
     "NamespaceRef",
     "Scope",
     "decrypt",

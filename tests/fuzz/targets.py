@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import codecs
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from xml.parsers import expat
@@ -17,6 +18,7 @@ from case import Case, Given, as_bytes, failed, outcome
 from layout import FLAGS, LIMIT, PIECES
 
 import xep419
+from xep419 import namespaces
 from xep419 import stanza as stanzas
 from xep419 import stream as streams
 from xep419._pure import checking as twin_checking
@@ -268,6 +270,29 @@ def encryptor(case: Case) -> None:
     _incremental(case, xep419.Encryptor, twin_incremental.Encryptor, whole, upgrade=changes)
 
 
+def census(case: Case) -> None:
+    """Any pieces count what ``scan`` finds at once, alone or for an Encryptor; the twin counts the same."""
+    found = outcome(xep419.scan, case.document, scope=case.scope)
+    pieces, totals = list(case.pieces(case.document)), []
+    for make in (namespaces.NamespaceCensus, twin_incremental.NamespaceCensus):
+        alone, fused = make(scope=case.scope), make()
+        encryptor = (xep419 if make is namespaces.NamespaceCensus else twin_incremental).Encryptor(
+            scope=case.scope, census=fused
+        )
+        for counter, feeding in ((alone, alone), (fused, encryptor)):
+            refused = next(filter(failed, (outcome(feeding.update, case.given(piece)) for piece in pieces)), None)
+            refused = refused or outcome(feeding.finalize)
+            assert failed(refused) == failed(found)
+            totals.append((counter.counts(), counter.insecure, counter.secure, counter.overflow))
+    assert all(total == totals[0] for total in totals)
+    if not failed(found):
+        counts, insecure, secure, overflow = totals[0]
+        assert (insecure, secure) == tuple(
+            sum(name.secure is is_secure for name in found) for is_secure in (False, True)
+        )
+        assert overflow or counts == Counter((name.name, name.kind, name.secure) for name in found)
+
+
 def decryptor(case: Case) -> None:
     """Any pieces give what the rotations and ``downgrade`` give at once."""
     changes, known_only = not case.flag(1), case.flag(2)
@@ -418,6 +443,7 @@ def _exposure(data: bytes, part: stanzas.StanzaPart, *encrypted: stanzas.Encrypt
 TARGETS: dict[str, Callable[[Case], None]] = {
     target.__name__: target
     for target in (
-        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, stream, check, stanza, twins,
+        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, census, stream, check, stanza,
+        twins,
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""``Encryptor`` and ``Decryptor``: the scanner and the splices fed piece by piece, in constant memory.
+"""``Encryptor``, ``Decryptor`` and ``NamespaceCensus``: the scanner fed piece by piece, in constant memory.
 
 What a piece leaves undecided (part of a tag, of a reference, of a section's opening) is held back and put before the
 next piece. How far the held bytes were searched is remembered, so that any chunking costs linear time.
@@ -15,6 +15,7 @@ import operator
 from .buffers cimport (
     GIL_RELEASE_BYTES, Source, acquire, new_bytes, release,
 )
+from .census cimport Census, count_names, counts_of, free_census, init_census
 from .cipher cimport fold_rounds, rotate, rotated
 from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
 from .scanner cimport (
@@ -72,6 +73,16 @@ cdef class _Incremental:
         :raises LimitExceededError: a tag or name is longer than ``max_markup`` bytes.
         :raises EncodingError: the document is in UTF-16 or UTF-32.
         """
+        return self.take(data)
+
+    def finalize(self) -> bytes:
+        """The rest of the output: bytes held back come as they would at the end of the document.
+
+        The object is done with after this.
+        """
+        return self.end()
+
+    cdef object take(self, object data):
         cdef Source source
         self.check_usable()
         self.busy = True    # before the buffer is asked for: that may run Python
@@ -97,11 +108,7 @@ cdef class _Incremental:
             self.busy = False
             release(&source)
 
-    def finalize(self) -> bytes:
-        """The rest of the output: bytes held back come as they would at the end of the document.
-
-        The object is done with after this.
-        """
+    cdef object end(self):
         self.check_usable()
         rest = b""
         self.busy = True
@@ -251,6 +258,91 @@ cdef class _Incremental:
 
 
 @cython.embedsignature(False)    # Cython would write the keywords as positional
+cdef class NamespaceCensus(_Incremental):
+    """Counts the namespace names of a document that comes in pieces of any size, in bounded memory.
+
+    :param scope: the positions to count in.
+    :param max_markup: as for :class:`xep419.Encryptor`.
+
+    Up to 65 536 names are told apart, by their bytes, kind and scheme, each of up to 1024 bytes; any more are counted
+    in ``overflow`` (and in ``insecure`` or ``secure``) alone. Given to an Encryptor, it counts what that upgrades.
+    """
+
+    cdef Census table
+    cdef bint counts_for_other
+
+    def __cinit__(self):
+        init_census(&self.table)
+
+    def __init__(self, *, scope=ALL, max_markup=1 << 20):
+        self.begin(1, 0, max_markup, scope, True)
+
+    def __dealloc__(self):
+        free_census(&self.table)
+
+    def update(self, data, /) -> None:
+        """Counts the names that ``data`` completes.
+
+        :param data: any C-contiguous buffer of 1-byte items, or ``str`` (as UTF-8); no reference to it is kept.
+        :raises LimitExceededError: a tag or name is longer than ``max_markup`` bytes.
+        :raises EncodingError: the document is in UTF-16 or UTF-32.
+        """
+        if self.counts_for_other:
+            raise RuntimeError("this NamespaceCensus counts what an Encryptor upgrades: feed that")
+        self.take(data)
+
+    def finalize(self) -> None:
+        """Counts what was held back as it would be at the end of the document. The counts stay."""
+        self.end()
+
+    @property
+    def insecure(self) -> int:
+        """How many names so far were insecure: the letters that an upgrade adds."""
+        return self.table.insecure
+
+    @property
+    def secure(self) -> int:
+        """How many names so far were secure."""
+        return self.table.secure
+
+    @property
+    def overflow(self) -> int:
+        """How many of them are not in ``counts()``: too long, or different from too many others."""
+        return self.table.overflow
+
+    def counts(self) -> dict:
+        """How often each name came so far, in order of first appearance.
+
+        :returns: counts by (name with its references resolved, kind, whether it is secure).
+        """
+        if self.busy:
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        return counts_of(&self.table)
+
+    cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
+        self.count(p, plan, freely)
+
+    cdef int count(self, const uint8_t *p, const Plan *plan, bint freely) except -1:
+        if freely:
+            with nogil:
+                count_names(&self.table, p, plan)
+        else:
+            count_names(&self.table, p, plan)
+        if self.table.failed:
+            raise MemoryError("no memory for the names")
+        return 0
+
+    cdef int count_for_other(self, const uint8_t *p, const Plan *plan, bint freely) except -1:
+        if self.busy:
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        self.busy = True
+        try:
+            return self.count(p, plan, freely)
+        finally:
+            self.busy = False
+
+
+@cython.embedsignature(False)    # Cython would write the keywords as positional
 cdef class Encryptor(_Incremental):
     """:func:`xep419.encrypt` for a document that comes in pieces of any size, in constant memory.
 
@@ -258,10 +350,27 @@ cdef class Encryptor(_Incremental):
     :param rounds: rotations, 0 or more; with 0 it upgrades only.
     :param max_markup: bytes that a tag (or a FORM_TYPE value's name) may have; more is a LimitExceededError.
     :param scope: the positions to upgrade.
+    :param census: a :class:`xep419.namespaces.NamespaceCensus` that counts the names found here, in the same scan. It
+        may count for one Encryptor after another, but not for two threads at a time, and is fed by them alone.
     """
 
-    def __init__(self, *, upgrade=True, rounds=2, max_markup=1 << 20, scope=ALL):
+    cdef NamespaceCensus census
+
+    def __init__(self, *, upgrade=True, rounds=2, max_markup=1 << 20, scope=ALL, census=None):
+        if census is not None:
+            if not isinstance(census, NamespaceCensus):
+                raise TypeError(f"census must be a NamespaceCensus or None, not {type(census).__name__!r}")
+            if not upgrade:
+                raise ValueError("census needs upgrade=True: without it no names are looked for")
         self.begin(1 if upgrade else 0, rounds, max_markup, scope, True)
+        self.census = census
+        if census is not None:
+            self.census.counts_for_other = True
+
+    cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
+        if self.census is not None:
+            self.census.count_for_other(p, plan, freely)
+        return _Incremental.spliced(self, p, n, plan, freely)
 
 
 @cython.embedsignature(False)    # Cython would write the keywords as positional

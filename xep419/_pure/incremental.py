@@ -1,4 +1,4 @@
-"""``Encryptor`` and ``Decryptor`` in plain Python: the pure scanner fed piece by piece."""
+"""``Encryptor``, ``Decryptor`` and ``NamespaceCensus`` in plain Python: the pure scanner fed piece by piece."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from .._encoding import HEAD_BYTES, check_encoding
 from ..errors import LimitExceededError, XEP419Error
-from ..names import Scope
+from ..names import Scope, resolve_references
 from .cipher import fold_rounds, rotate, to_bytes
 from .namespaces import scope_bits, splice_down, splice_up
-from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Scanner
+from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Finding, Scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +67,12 @@ class _Incremental:
         self._error: BaseException | None = None
         self._in_use = _thread.allocate_lock()
 
-    def update(self, data: Buffer | str, /) -> bytes:
-        """The output that ``data`` completes; the rest is held back until more comes."""
+    def _take(self, data: Buffer | str) -> bytes:
         self._check_usable()
         with self._used_alone():
             return self._update(data)
 
-    def finalize(self) -> bytes:
-        """The rest of the output. The object is done with after this."""
+    def _end(self) -> bytes:
         self._check_usable()
         with self._used_alone():
             rest = self._advance(True) if self._direction else b""
@@ -132,9 +130,12 @@ class _Incremental:
         self._offset += done
         self._tag_end = TagEnd(data[done:]) if self._scanner.hold == HOLD_TAG else None
         self._check_limit()
+        return self._spliced(data[:done], found)
+
+    def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
         if self._direction > 0:
-            return splice_up(data[:done], found, self._rounds)
-        return splice_down(data[:done], found, self._known_only, 0)
+            return splice_up(data, found, self._rounds)
+        return splice_down(data, found, self._known_only, 0)
 
     def _check_limit(self) -> None:
         if len(self._pending) > self._max_markup and self._scanner.hold >= HOLD_REFERENCE:
@@ -146,16 +147,108 @@ class _Incremental:
             raise self._error
 
 
-class Encryptor(_Incremental):
+#: names that a census keeps apart, and bytes of one that it keeps
+MOST_NAMES, LONGEST_NAME = 65536, 1024
+
+
+class NamespaceCensus(_Incremental):
+    """Counts the names in ``scope`` of a document that comes piece by piece."""
+
+    def __init__(self, *, scope: Scope = Scope.ALL, max_markup: int = 1 << 20) -> None:
+        super().__init__(1, 0, max_markup, scope, True)
+        self._counts_for_other = False
+        self._counted: dict[tuple[bytes, int, bool], int] = {}
+        self._totals = [0, 0]  # insecure, secure
+        self._overflow = 0
+
+    def update(self, data: Buffer | str, /) -> None:
+        """Counts the names that ``data`` completes."""
+        if self._counts_for_other:
+            raise RuntimeError("this NamespaceCensus counts what an Encryptor upgrades: feed that")
+        self._take(data)
+
+    def finalize(self) -> None:
+        """Counts what was held back as it would be at the end of the document. The counts stay."""
+        self._end()
+
+    @property
+    def insecure(self) -> int:
+        return self._totals[False]
+
+    @property
+    def secure(self) -> int:
+        return self._totals[True]
+
+    @property
+    def overflow(self) -> int:
+        return self._overflow
+
+    def counts(self) -> dict[tuple[str, Scope, bool], int]:
+        """How often each name came so far, in order of first appearance."""
+        if self._in_use.locked():
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        counts: dict[tuple[str, Scope, bool], int] = {}
+        for (raw, kind, secure), count in self._counted.items():
+            key = resolve_references(raw), Scope(kind), secure
+            counts[key] = counts.get(key, 0) + count
+        return counts
+
+    def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
+        self._count(data, found)
+        return b""
+
+    def _count(self, data: bytes, found: list[Finding]) -> None:
+        for name in found:
+            self._totals[name.secure] += 1
+            key = data[name.start : name.end], name.kind, name.secure
+            if len(key[0]) > LONGEST_NAME or (key not in self._counted and len(self._counted) == MOST_NAMES):
+                self._overflow += 1
+            else:
+                self._counted[key] = self._counted.get(key, 0) + 1
+
+    def _count_for_other(self, data: bytes, found: list[Finding]) -> None:
+        with self._used_alone():
+            self._count(data, found)
+
+
+class _Transform(_Incremental):
+    def update(self, data: Buffer | str, /) -> bytes:
+        """The output that ``data`` completes; the rest is held back until more comes."""
+        return self._take(data)
+
+    def finalize(self) -> bytes:
+        """The rest of the output. The object is done with after this."""
+        return self._end()
+
+
+class Encryptor(_Transform):
     """``upgrade`` (the names in ``scope``), then the rotations, over a document that comes piece by piece."""
 
     def __init__(
-        self, *, upgrade: bool = True, rounds: int = 2, max_markup: int = 1 << 20, scope: Scope = Scope.ALL
+        self,
+        *,
+        upgrade: bool = True,
+        rounds: int = 2,
+        max_markup: int = 1 << 20,
+        scope: Scope = Scope.ALL,
+        census: NamespaceCensus | None = None,
     ) -> None:
+        if census is not None:
+            if not isinstance(census, NamespaceCensus):
+                raise TypeError(f"census must be a NamespaceCensus or None, not {type(census).__name__!r}")
+            if not upgrade:
+                raise ValueError("census needs upgrade=True: without it no names are looked for")
+            census._counts_for_other = True
         super().__init__(1 if upgrade else 0, rounds, max_markup, scope, True)
+        self._census = census
+
+    def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
+        if self._census is not None:
+            self._census._count_for_other(data, found)
+        return super()._spliced(data, found)
 
 
-class Decryptor(_Incremental):
+class Decryptor(_Transform):
     """The rotations, then ``downgrade`` if asked for: the names in ``scope``, all or only the registered ones."""
 
     def __init__(

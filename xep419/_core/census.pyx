@@ -1,0 +1,193 @@
+"""Namespace names counted: a hash table of what the scanner found, without a Python object for a name that comes again.
+
+It does not look for names (``scanner.pyx``) nor cut input into pieces (``incremental.pyx``). Memory is bounded, whatever
+the names are: only so many are kept apart, and none that is very long; the others are counted all the same. Time is
+linear for hostile names too: the hash has a seed that nobody outside knows. Bytes may change under a scan (a shared
+``bytearray``): what is kept of a name may then be no name, but stands within its bounds.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+import os
+
+from .scanner cimport Finding, Plan
+
+from ..names import Scope, resolve_references
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #ifdef __SIZEOF_INT128__
+    __extension__ typedef unsigned __int128 xep419_uint128;
+    #endif
+    /* The two halves of a product of 128 bits, one upon the other. */
+    static inline uint64_t xep419_fold(uint64_t a, uint64_t b)
+    {
+    #ifdef __SIZEOF_INT128__
+        xep419_uint128 product = (xep419_uint128)a * b;
+        return (uint64_t)product ^ (uint64_t)(product >> 64);
+    #else
+        const uint64_t low = UINT32_MAX;
+        uint64_t ll = (a & low) * (b & low), lh = (a & low) * (b >> 32), hl = (a >> 32) * (b & low);
+        uint64_t middle = (ll >> 32) + (lh & low) + (hl & low);
+        return ((middle << 32) | (ll & low)) ^ ((a >> 32) * (b >> 32) + (lh >> 32) + (hl >> 32) + (middle >> 32));
+    #endif
+    }
+    """
+    uint64_t fold "xep419_fold"(uint64_t a, uint64_t b) noexcept nogil
+
+cdef enum:
+    FIRST_NAMES = 64
+    FIRST_LETTERS = 4096
+
+cdef dict KINDS = {scope.value: scope for scope in Scope if scope is not Scope.ALL}
+
+
+cdef int init_census(Census *c) except -1:
+    seed = os.urandom(sizeof(c.seed))
+    memset(c, 0, sizeof(Census))
+    memcpy(c.seed, <const char *>(<bytes>seed), sizeof(c.seed))
+    c.entries = <Counted *>malloc(FIRST_NAMES * sizeof(Counted))
+    c.letters = <uint8_t *>malloc(FIRST_LETTERS)
+    c.slots = <uint32_t *>calloc(2 * FIRST_NAMES, sizeof(uint32_t))
+    if c.entries is NULL or c.letters is NULL or c.slots is NULL:
+        free_census(c)
+        raise MemoryError("no memory for the names")
+    c.room = FIRST_NAMES
+    c.letters_room = FIRST_LETTERS
+    c.mask = 2 * FIRST_NAMES - 1
+    return 0
+
+
+cdef void free_census(Census *c) noexcept nogil:
+    free(c.entries)
+    free(c.letters)
+    free(c.slots)
+    c.entries = NULL
+    c.letters = NULL
+    c.slots = NULL
+
+
+cdef inline uint64_t word_at(const uint8_t *p) noexcept nogil:
+    cdef uint64_t word
+    memcpy(&word, p, 8)
+    return word
+
+
+cdef inline uint64_t hash_of(const Census *c, const uint8_t *name, size_t size, uint64_t sort) noexcept nogil:
+    """Sixteen bytes at a time, multiplied with what came before under the seed; the last ones overlap."""
+    cdef uint64_t state = c.seed[0] ^ (sort << 32 | size), left = 0, right = 0
+    cdef size_t i = 0
+    while size - i > 16:
+        state = fold(word_at(name + i) ^ c.seed[1], word_at(name + i + 8) ^ state)
+        i += 16
+    if size >= 8:
+        left = word_at(name + (size - 16 if size >= 16 else 0))
+        right = word_at(name + size - 8)
+    else:
+        for i in range(size):
+            left = left << 8 | name[i]
+    return fold(left ^ c.seed[1], right ^ state)
+
+
+cdef bint grow_slots(Census *c) noexcept nogil:
+    """Doubles the room for names."""
+    cdef size_t mask = 2 * c.mask + 1, i, slot
+    cdef uint32_t *slots = <uint32_t *>calloc(mask + 1, sizeof(uint32_t))
+    cdef Counted *entries = <Counted *>realloc(c.entries, 2 * c.room * sizeof(Counted))
+    if entries is not NULL:
+        c.entries = entries
+    if slots is NULL or entries is NULL:
+        free(slots)
+        return False
+    for i in range(c.count):
+        slot = c.entries[i].hash & mask
+        while slots[slot]:
+            slot = (slot + 1) & mask
+        slots[slot] = <uint32_t>(i + 1)
+    free(c.slots)
+    c.slots = slots
+    c.mask = mask
+    c.room *= 2
+    return True
+
+
+cdef bint grow_letters(Census *c) noexcept nogil:
+    cdef uint8_t *letters = <uint8_t *>realloc(c.letters, 2 * c.letters_room)
+    if letters is NULL:
+        return False
+    c.letters = letters
+    c.letters_room *= 2
+    return True
+
+
+cdef void add_name(Census *c, uint64_t hash, const uint8_t *name, const Finding *found) noexcept nogil:
+    """The first of its kind."""
+    cdef size_t size = found.end - found.start, slot
+    cdef Counted *entry
+    if c.count == MOST_NAMES:
+        c.overflow += 1
+        return
+    if ((c.count == c.room and not grow_slots(c))
+            or (size > c.letters_room - c.size and not grow_letters(c))):
+        c.failed = True
+        return
+    slot = hash & c.mask
+    while c.slots[slot]:
+        slot = (slot + 1) & c.mask
+    entry = &c.entries[c.count]
+    entry.hash = hash
+    entry.count = 1
+    entry.start = c.size
+    entry.size = <uint32_t>size
+    entry.kind = found.kind
+    entry.secure = found.secure
+    memcpy(c.letters + c.size, name, size)
+    c.size += size
+    c.count += 1
+    c.slots[slot] = <uint32_t>c.count
+
+
+cdef inline void count_name(Census *c, const uint8_t *name, const Finding *found) noexcept nogil:
+    cdef size_t size = found.end - found.start, slot
+    cdef uint64_t hash
+    cdef Counted *entry
+    if size > <size_t>LONGEST_NAME:
+        c.overflow += 1
+        return
+    hash = hash_of(c, name, size, <uint64_t>found.kind << 1 | found.secure)
+    slot = hash & c.mask
+    while c.slots[slot]:
+        entry = &c.entries[c.slots[slot] - 1]
+        if (entry.hash == hash and entry.size == size and entry.kind == found.kind and entry.secure == found.secure
+                and not memcmp(c.letters + entry.start, name, size)):
+            entry.count += 1
+            return
+        slot = (slot + 1) & c.mask
+    add_name(c, hash, name, found)
+
+
+cdef void count_names(Census *c, const uint8_t *p, const Plan *plan) noexcept nogil:
+    cdef size_t i
+    cdef uint64_t secure = 0
+    for i in range(plan.count):
+        secure += plan.items[i].secure
+        count_name(c, p + plan.items[i].start, &plan.items[i])
+    c.secure += secure
+    c.insecure += plan.count - secure
+
+
+cdef dict counts_of(const Census *c):
+    """By the name with its references resolved: several entries may be one."""
+    cdef dict counts = {}
+    cdef const Counted *entry
+    cdef size_t i
+    for i in range(c.count):
+        entry = &c.entries[i]
+        raw = PyBytes_FromStringAndSize(<const char *>c.letters + entry.start, entry.size)
+        key = (resolve_references(raw), KINDS[entry.kind], bool(entry.secure))
+        counts[key] = counts.get(key, 0) + entry.count
+    return counts
