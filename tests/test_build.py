@@ -33,6 +33,7 @@ from xep419._pure import cipher as pure_cipher
 from xep419._pure import framing as pure_framing
 from xep419._pure import incremental as pure_incremental
 from xep419._pure import namespaces as pure_namespaces
+from xep419._pure import restoration as pure_restoration
 
 pytestmark = pytest.mark.any_isa
 
@@ -202,6 +203,7 @@ TWINS = {
     "framing": pure_framing,
     "incremental": pure_incremental,
     "namespaces": pure_namespaces,
+    "restoration": pure_restoration,
 }
 #: what the package takes from either
 OFFERED = {
@@ -209,6 +211,7 @@ OFFERED = {
     "cipher": {"rot13", "double_rot13", "rot13_into", "double_rot13_into", "rot13_inplace"},
     "framing": {"StanzaStream"},
     "incremental": {"Encryptor", "Decryptor", "NamespaceCensus"},
+    "restoration": {"match_upgraded"},
     "namespaces": {"scan", "upgrade", "downgrade", "encrypt", "decrypt", "encrypt_many"},
 }
 
@@ -217,6 +220,7 @@ PUBLIC: dict[str, ModuleType] = {
     "DocumentChecker": xep419.stream,
     "check_stanza": xep419.stream,
     "NamespaceCensus": xep419.namespaces,
+    "match_upgraded": xep419.namespaces,
 }
 
 Arguments = list[tuple[str, str, bool]]  # name, kind, whether there is a default

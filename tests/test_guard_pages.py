@@ -94,6 +94,10 @@ def test_checking(isa: str) -> None:
     expect_success("checking", isa)
 
 
+def test_restoration(isa: str) -> None:
+    expect_success("restoration", isa)
+
+
 def test_the_cipher(isa: str) -> None:
     expect_success("cipher", isa)
 
@@ -409,6 +413,22 @@ def checking() -> None:
                 assert outcome(check_stanza, view) == expected, data
 
 
+def restoration() -> None:
+    """Every beginning of a document beside every few of its upgrade, each in its own guarded page."""
+    from xep419._pure.restoration import match_upgraded as pure
+    from xep419.namespaces import match_upgraded
+
+    first, second = Guarded(), Guarded()
+    for document in DOCUMENTS[:4]:
+        upgraded = xep419.upgrade(document)
+        for n in range(min(len(document), 200) + 1):
+            for m in {0, n // 2, max(n - 1, 0), n, n + 1, n + 2}:
+                for final in (False, True):
+                    expected = outcome(pure, document[:n], upgraded[:m], final=final)
+                    for one, other in zip(both(document[:n], first), both(upgraded[:m], second), strict=True):
+                        assert outcome(match_upgraded, one, other, final=final) == expected, (n, m)
+
+
 def check_document(pieces: list[Any]) -> tuple[Any, ...]:
     checker = xep419.stream.DocumentChecker()
     try:
@@ -447,6 +467,7 @@ if __name__ == "__main__":
         incremental,
         streams,
         checking,
+        restoration,
     )
     {sweep.__name__: sweep for sweep in SWEEPS}[sys.argv[1]]()
     print(f"{xep419.isa}: {sys.argv[1]} done")

@@ -210,6 +210,7 @@ print(before == after)
 ERRORS = {
     errors.MalformedXMLError: {ValueError},
     errors.RestrictedXMLError: set(),
+    errors.RestorationError: {ValueError},
     errors.LimitExceededError: set(),
     errors.EncodingError: {ValueError},
     errors.PartialEncryptionError: set(),

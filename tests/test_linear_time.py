@@ -16,7 +16,7 @@ import pytest
 
 import xep419
 from xep419 import Decryptor, Encryptor, StanzaStream, XEP419Error, downgrade, scan, upgrade
-from xep419.namespaces import NamespaceCensus
+from xep419.namespaces import NamespaceCensus, match_upgraded
 from xep419.stream import DocumentChecker, check_stanza
 
 #: quadratic work would grow sixteenfold
@@ -252,6 +252,17 @@ def test_a_decryptor_in_pieces(pattern: str) -> None:
 def test_a_census_in_pieces(pattern: str) -> None:
     document = {"different names": numbered(b"<a xmlns='http://example.org/%d'/>"), **PATTERNS}[pattern]
     assert_linear(in_pieces(document, 1000, NamespaceCensus))
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_match_upgraded(pattern: str) -> None:
+    def work_of(size: int) -> Callable[[], object]:
+        original = PATTERNS[pattern](size)
+        upgraded = upgrade(original)
+        return lambda: match_upgraded(original, upgraded, final=True)
+
+    assert_linear(work_of)
 
 
 # -- streams ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pytest
 
 import xep419
 from xep419 import Decryptor, Encryptor, NamespaceRef, Scope, StanzaStream
-from xep419.namespaces import NamespaceCensus
+from xep419.namespaces import NamespaceCensus, match_upgraded
 from xep419.stream import DocumentChecker, check_stanza
 
 THREADS = 8
@@ -133,6 +133,12 @@ def test_each_thread_rotates_its_part_of_one_buffer() -> None:
 LARGE = document(60_000).encode()
 SECURE = document(60_000, "s").encode()
 
+
+def checked(data: bytes) -> None:
+    with contextlib.suppress(xep419.XEP419Error):  # it is a document's beginning
+        check_stanza(data)
+
+
 #: one call on much data, by name
 CALLS: dict[str, Callable[[Any], object]] = {
     "rot13": xep419.rot13,
@@ -147,6 +153,11 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "encrypt_many": lambda data: xep419.encrypt_many([data, b"<a/>"]),
     "Encryptor.update": lambda data: Encryptor().update(data),
     "Decryptor.update": lambda data: Decryptor(downgrade=True).update(data),
+    "NamespaceCensus.update": lambda data: NamespaceCensus().update(data),
+    "Encryptor.update, counting": lambda data: Encryptor(census=NamespaceCensus()).update(data),
+    "DocumentChecker.feed": lambda data: DocumentChecker().feed(data),
+    "check_stanza": lambda data: checked(data),
+    "match_upgraded": lambda data: match_upgraded(data, data),
 }
 
 
@@ -400,7 +411,7 @@ def test_bytes_that_change_at_random_during_a_call_never_harm_more_than_the_resu
         census, checker = NamespaceCensus(), DocumentChecker()
         census.update(buffer)
         assert sum(census.counts().values()) + census.overflow == census.insecure + census.secure
-        for check in (checker.feed, check_stanza):
+        for check in (checker.feed, check_stanza, lambda data: match_upgraded(clean, data, final=True)):
             with contextlib.suppress(xep419.XEP419Error):
                 check(buffer)
 

@@ -39,11 +39,11 @@ def _refuse_other_isas() -> None:
 
 
 if TYPE_CHECKING or not _use_python():
-    from ._core import checking, cipher, framing, incremental, namespaces
+    from ._core import checking, cipher, framing, incremental, namespaces, restoration
     from ._core.isa import available_isas, build, isa
 else:
     _refuse_other_isas()
-    from ._pure import checking, cipher, framing, incremental, namespaces
+    from ._pure import checking, cipher, framing, incremental, namespaces, restoration
 
     def isa() -> str:
         """The name of the instruction set in use."""
@@ -58,4 +58,14 @@ else:
         return "pure Python"
 
 
-__all__ = ["available_isas", "build", "checking", "cipher", "framing", "incremental", "isa", "namespaces"]
+__all__ = [
+    "available_isas",
+    "build",
+    "checking",
+    "cipher",
+    "framing",
+    "incremental",
+    "isa",
+    "namespaces",
+    "restoration",
+]

@@ -71,6 +71,17 @@ class PartialEncryptionError(XEP419Error):
     exposures: tuple[Exposure, ...] = ()
 
 
+class RestorationError(XEP419Error, ValueError):
+    """Without the letters that an upgrade put in, its input does not come back."""
+
+    @classmethod
+    def at(cls, expected: int | None, came: int | None, offset: int) -> RestorationError:
+        """The error of one byte; None is the end."""
+        wanted = "the end" if expected is None else f"byte 0x{expected:02x} at this place"
+        what = "the end" if came is None else f"0x{came:02x}"
+        return cls(f"expected {wanted} of the restored input, got {what}", offset=offset)
+
+
 class InsecureNamespaceError(XEP419Error):
     """A namespace came in its insecure form where policy requires the secure one."""
 

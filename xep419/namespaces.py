@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._backend import incremental as _incremental
 from ._backend import namespaces as _namespaces
+from ._backend import restoration as _restoration
 from .names import NamespaceRef, Scope, downgrade_name, is_secure, upgrade_name
 
 scan = _namespaces.scan
@@ -13,6 +14,7 @@ encrypt = _namespaces.encrypt
 decrypt = _namespaces.decrypt
 encrypt_many = _namespaces.encrypt_many
 NamespaceCensus = _incremental.NamespaceCensus
+match_upgraded = _restoration.match_upgraded
 
 __all__ = [
     "NamespaceCensus",
@@ -24,6 +26,7 @@ __all__ = [
     "encrypt",
     "encrypt_many",
     "is_secure",
+    "match_upgraded",
     "scan",
     "upgrade",
     "upgrade_name",

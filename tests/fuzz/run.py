@@ -29,7 +29,7 @@ TREE = HERE.parents[1]
 WORK = TREE / "build" / "fuzz"
 BUILD_TOOLS = ("setuptools>=77", "Cython>=3.1")
 TARGETS = (
-    "rotate", "scan", "upgrade", "downgrade", "encrypt", "encrypt_many", "encryptor", "decryptor", "census", "stream", "check", "stanza",
+    "rotate", "scan", "upgrade", "restore", "downgrade", "encrypt", "encrypt_many", "encryptor", "decryptor", "census", "stream", "check", "stanza",
     "twins",
 )  # fmt: skip
 

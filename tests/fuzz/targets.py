@@ -15,7 +15,7 @@ from typing import Any
 from xml.parsers import expat
 
 from case import Case, Given, as_bytes, failed, outcome
-from layout import FLAGS, LIMIT, PIECES
+from layout import FLAGS, LIMIT, PIECES, SPARE
 
 import xep419
 from xep419 import namespaces
@@ -26,6 +26,7 @@ from xep419._pure import cipher as twin_cipher
 from xep419._pure import framing as twin_framing
 from xep419._pure import incremental as twin_incremental
 from xep419._pure import namespaces as twin
+from xep419._pure import restoration as twin_restoration
 from xep419.names import is_known, resolve_references
 
 _LATIN = bytes(range(256)).decode("latin-1")
@@ -160,6 +161,25 @@ def upgrade(case: Case) -> None:
 def _text_or(given: object, data: bytes) -> Given:
     """Text as it is: its UTF-8 form may look like another encoding, which only bytes are judged by."""
     return given if isinstance(given, str) else data
+
+
+def restore(case: Case) -> None:
+    """An upgrade is matched to its end; with one byte changed it is not; the twin finds the same."""
+    data = case.document
+    upgraded = outcome(xep419.upgrade, data, scope=case.scope)
+    if failed(upgraded):
+        upgraded = data
+    whole = len(data), len(upgraded), len(upgraded) - len(data)
+    assert namespaces.match_upgraded(case.given(), upgraded, final=True) == whole
+    place, byte = len(upgraded) * case.choices[PIECES] // 256, case.choices[SPARE]
+    changed = upgraded[:place] + bytes([byte]) + upgraded[place + 1 :]
+    for other, final in ((changed, True), (changed, False), (data, False), (upgraded[:place], False)):
+        answers = [
+            outcome(match, data, other, final=final)
+            for match in (namespaces.match_upgraded, twin_restoration.match_upgraded)
+        ]
+        assert answers[0] == answers[1]
+        assert changed == upgraded or not final or (type(answers[0][0]) is type and answers[0][2] <= len(data))
 
 
 def downgrade(case: Case) -> None:
@@ -443,7 +463,7 @@ def _exposure(data: bytes, part: stanzas.StanzaPart, *encrypted: stanzas.Encrypt
 TARGETS: dict[str, Callable[[Case], None]] = {
     target.__name__: target
     for target in (
-        rotate, scan, upgrade, downgrade, encrypt, encrypt_many, encryptor, decryptor, census, stream, check, stanza,
+        rotate, scan, upgrade, restore, downgrade, encrypt, encrypt_many, encryptor, decryptor, census, stream, check, stanza,
         twins,
     )
 }  # fmt: skip
