@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from ..cipher import Encryptor, rot13
 from ..errors import RestorationError
-from ..names import Scope
 from ..namespaces import NamespaceCensus, encrypt_many, match_upgraded
 
 #: bytes of an XML document that one tag may have

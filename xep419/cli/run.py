@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from .. import __version__
+from .archive import archive
 from .files import FileError
 from .info import info
 from .scan import scan
@@ -68,7 +69,7 @@ def command() -> None:
     """
 
 
-for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, speed, info):
+for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, archive, speed, info):
     command.add_command(_subcommand)
 
 

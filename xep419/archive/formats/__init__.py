@@ -6,8 +6,9 @@ name, and knows nothing of journals or engines. Databases are not files: see ``d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import IO, ClassVar, NamedTuple, Protocol
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, ClassVar, NamedTuple, Protocol
 
 from ...errors import UnsupportedArchiveError
 from ..recoding import Recoding
@@ -18,11 +19,16 @@ HEAD = 1 << 16
 #: bytes read at a time
 CHUNK = 1 << 20
 
+NO_OPTIONS: Mapping[str, Any] = types.MappingProxyType({})
+
 
 class Proved(NamedTuple):
-    """What a proof went over: the counts must be those of the recoding."""
+    """What a proof went over: the counts must be those of the recoding.
 
-    stanzas: int
+    ``stanzas`` is None where they are not told apart.
+    """
+
+    stanzas: int | None
     letters: int
 
 
@@ -48,7 +54,7 @@ class Format(Protocol):
     random_access: ClassVar[bool]
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
-        """Whether a file that begins with ``head`` (at most :data:`HEAD` bytes, all of a shorter file) is in this format.
+        """Whether a file that begins with ``head`` (at most :data:`HEAD` bytes, else all of it) is in this format.
 
         :raises UnsupportedArchiveError: it is something near, and the reason why it is refused.
         """
@@ -80,28 +86,30 @@ class Format(Protocol):
         """Every stanza, rotated back, in order; corrupt ones as they are. ``place`` is relative to the file."""
 
 
-def formats() -> tuple[Format, ...]:
-    """All of them, in the order in which they are asked to recognise a file."""
+def formats(options: Mapping[str, Any] = NO_OPTIONS) -> tuple[Format, ...]:
+    """All of them, in the order in which they are asked to recognise a file.
+
+    :param options: what some formats can be told: see ``OPTIONS``.
+    """
     from .xml import XMLDocument
 
     return (XMLDocument(),)
 
 
-def by_name(name: str) -> Format:
+def by_name(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Format:
     """The format that ``--format`` names.
 
     :raises UnsupportedArchiveError: there is none of that name.
     """
-    for known in formats():
-        if known.name == name:
-            return known
-    names = ", ".join(known.name for known in formats())
-    raise UnsupportedArchiveError(f"expected a format out of {names}, got {name!r}")
+    known = {one.name: one for one in formats(options)}
+    if name not in known:
+        raise UnsupportedArchiveError(f"expected a format out of {', '.join(known)}, got {name!r}")
+    return known[name]
 
 
-def recognise(head: bytes, recoding: Recoding) -> Format | None:
+def recognise(head: bytes, recoding: Recoding, options: Mapping[str, Any] = NO_OPTIONS) -> Format | None:
     """The format of a file that begins with ``head``, or None when it holds no stanza that we know of."""
-    for known in formats():
+    for known in formats(options):
         if known.recognises(head, recoding):
             return known
     return None

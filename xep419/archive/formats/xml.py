@@ -7,9 +7,10 @@ and often no end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, ClassVar
 
+from ..._encoding import check_encoding
 from ...errors import MalformedXMLError, RestorationError, UnsupportedArchiveError
 from ...namespaces import NamespaceCensus, match_upgraded
 from ...stream import DocumentChecker, StanzaStream
@@ -48,6 +49,8 @@ class XMLDocument:
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         name = root_name(recoding.plain(head))
+        if name is None and b"<" in head[:8]:
+            check_encoding(head[:8])
         if name is not None and name.lower() == b"html":
             raise UnsupportedArchiveError(
                 "this is an HTML page, such as a client's chat log: it holds text taken out of stanzas, no stanza"
@@ -81,8 +84,7 @@ class XMLDocument:
 
     def prove(self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding) -> Proved:
         (source,), (target,) = sources, targets
-        letters = match_streams(source, target, recoding)
-        return Proved(-1, letters)
+        return Proved(None, match_pieces(pieces(source), pieces(target), recoding))
 
     def stanzas(self, sources: Sequence[IO[bytes]], recoding: Recoding) -> Iterator[ArchivedStanza]:
         (source,) = sources
@@ -94,9 +96,55 @@ class XMLDocument:
                 yield ArchivedStanza(f"element {number}", stanza)
 
 
-def match_streams(source: IO[bytes], target: IO[bytes], recoding: Recoding) -> int:
-    """The letters inserted between two streams that are else the same, rotated back.
+def match_pieces(source: Iterator[bytes], target: Iterator[bytes], recoding: Recoding) -> int:
+    """The letters inserted between two runs of bytes that are else the same, each rotated back.
 
     :raises RestorationError: they are not.
     """
-    raise NotImplementedError
+    original, upgraded = Window(source, recoding.plain), Window(target, recoding.decoded)
+    letters = done = 0
+    previous = -1
+    while not (original.exhausted and upgraded.exhausted):
+        original.fill()
+        upgraded.fill()
+        try:
+            matched, passed, inserted = match_upgraded(
+                original.data, upgraded.data, final=original.exhausted and upgraded.exhausted, previous=previous
+            )
+        except RestorationError as error:
+            raise RestorationError(error.message, offset=done + (error.offset or 0)) from None
+        if inserted and not recoding.upgrade:
+            raise RestorationError("no inserted letter is expected, since no name was to be upgraded", offset=done)
+        previous = upgraded.data[passed - 1] if passed else previous
+        letters += inserted
+        done += matched
+        original.drop(matched)
+        upgraded.drop(passed)
+    return letters
+
+
+class Window:
+    """Bytes of one side that are not matched yet: between one and two pieces, so that neither side runs ahead."""
+
+    def __init__(self, pieces: Iterator[bytes], decoded: Callable[[bytes], bytes]) -> None:
+        self._pieces = pieces
+        self._decoded = decoded
+        self.data = memoryview(b"")
+        self.exhausted = False
+
+    def fill(self) -> None:
+        if len(self.data) < CHUNK and not self.exhausted:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self.exhausted = True
+            else:
+                self.data = memoryview(bytes(self.data) + self._decoded(piece))
+
+    def drop(self, count: int) -> None:
+        self.data = self.data[count:]
+
+
+def pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """A file to its end."""
+    while piece := file.read(CHUNK):
+        yield piece

@@ -1,0 +1,248 @@
+"""Re-encrypting, scanning, verifying archives and telling how a job stands: what ``xep419.archive`` offers.
+
+Turns what the caller names (paths, URLs, databases) into roots, and runs a job over each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ArchiveError
+from .engines import Engine
+from .job import FilesJob, Observer, Root, Silent
+from .journal import Status, journal_for, read_status
+from .proving import ProvingUnit
+from .recoding import Recoding
+from .report import Report
+from .storage import Location, exists, is_directory
+from .work import Settings
+
+Source = str | os.PathLike[str]
+EngineName = Literal["local", "dask"]
+
+
+def reencrypt(
+    sources: Source | Sequence[Source],
+    target: Source | None = None,
+    *,
+    in_place: bool = False,
+    format: str | None = None,
+    options: dict[str, Any] | None = None,
+    rounds_from: int = 0,
+    rounds_to: int = 2,
+    upgrade: bool = True,
+    verify: bool = True,
+    dry_run: bool = False,
+    restart: bool = False,
+    jobs: int | None = None,
+    engine: EngineName | Engine = "local",
+    scheduler: str | None = None,
+    journal: Source | None = None,
+    observer: Observer | None = None,
+) -> Report:
+    """Upgrades the namespaces of an archive and encrypts its stanzas with Double ROT-13 (XEP-0419).
+
+    :param sources: files, directories, fsspec URLs; databases as SQLAlchemy URLs or as an SQLite file's path.
+    :param target: where the result goes: for one source its counterpart, for several a directory to hold each under
+        its own name. What holds no stanza is copied, so that the target is complete.
+    :param in_place: replaces the sources instead.
+    :param format: a format's name; by default each file's content tells.
+    :param options: the format's own, such as ``{"field": "stanza"}``.
+    :param rounds_from: rotations that the stanzas came with.
+    :param rounds_to: rotations that they leave with.
+    :param upgrade: whether insecure namespace names become secure.
+    :param verify: checks that what is read is well-formed, and proves from what was written that nothing was lost.
+    :param dry_run: reads and counts, and writes nothing.
+    :param restart: forgets what an earlier job journalled; by default it is gone on with.
+    :param jobs: units at once, by default one for each processor.
+    :param engine: ``"local"`` (threads) or ``"dask"`` (see ``scheduler``).
+    :param scheduler: the address of a Dask scheduler; by default a cluster of this machine's processors.
+    :param journal: where the journal is kept; by default beside the target.
+    :param observer: is told how the job goes on.
+    :raises ArchiveError: the job cannot go on. What is done stays done; the same call goes on from there.
+    """
+    roots = _roots(_as_list(sources), target, in_place or (dry_run and target is None))
+    jobs_roots = _sharing_journals(roots, target)
+    if journal is not None and len(jobs_roots) > 1:
+        raise ValueError("one journal is for one source in place")
+    recoding = Recoding(rounds_from, rounds_to, upgrade, check=verify)
+    settings = Settings(recoding, "", verify, dry_run, format, _as_options(options))
+    report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
+    with _running(report, _engine(engine, jobs, scheduler)) as chosen:
+        for place, shared in jobs_roots:
+            path = Path(journal) if journal is not None else _journal_path(place)
+            FilesJob(shared, settings, chosen, report, observer or Silent()).run(path, restart=restart)
+    return report
+
+
+def scan(
+    sources: Source | Sequence[Source],
+    *,
+    format: str | None = None,
+    options: dict[str, Any] | None = None,
+    rounds_from: int = 0,
+    jobs: int | None = None,
+    observer: Observer | None = None,
+) -> Report:
+    """Counts the stanzas and namespaces of an archive, and where else names stand that no job touches.
+
+    The parameters are :func:`reencrypt`'s.
+    """
+    roots = _roots(_as_list(sources), None, True)
+    settings = Settings(Recoding(rounds_from), "", True, True, format, _as_options(options))
+    report = _report("scan", roots, None, settings)
+    with _running(report, _engine("local", jobs, None)) as engine:
+        FilesJob(roots, settings, engine, report, observer or Silent()).run(Path(), restart=False)
+    return report
+
+
+def verify(
+    sources: Source | Sequence[Source],
+    target: Source,
+    *,
+    format: str | None = None,
+    options: dict[str, Any] | None = None,
+    rounds_from: int = 0,
+    rounds_to: int = 2,
+    upgrade: bool = True,
+    jobs: int | None = None,
+    observer: Observer | None = None,
+) -> Report:
+    """Proves that a target holds what :func:`reencrypt` should have made of the sources, reading both again.
+
+    The parameters are :func:`reencrypt`'s. What differs or is missing counts as skipped, with the reason.
+    """
+    roots = _roots(_as_list(sources), target, False)
+    settings = Settings(Recoding(rounds_from, rounds_to, upgrade), "", True, True, format, _as_options(options))
+    report = _report("verify", roots, target, settings)
+    with _running(report, _engine("local", jobs, None)) as engine:
+        FilesJob(roots, settings, engine, report, observer or Silent(), ProvingUnit).run(Path(), restart=False)
+    return report
+
+
+def status(target: Source, *, journal: Source | None = None) -> Status:
+    """How the job on a target stands.
+
+    :raises ArchiveError: no job was begun on it.
+    """
+    location = Location.of(target)
+    return read_status(Path(journal) if journal is not None else _journal_path(location))
+
+
+# -- shared ---------------------------------------------------------------------------------------------------
+
+
+def _report(operation: str, roots: list[Root], target: Source | None, settings: Settings) -> Report:
+    recoding = settings.recoding
+    return Report(
+        operation,
+        [str(root.source) for root in roots],
+        None if target is None else str(Location.of(target)),
+        {
+            "rounds_from": recoding.rounds_from,
+            "rounds_to": recoding.rounds_to,
+            "upgrade": recoding.upgrade,
+            "verify": settings.verify,
+            "format": settings.format,
+        },
+    )
+
+
+@contextlib.contextmanager
+def _running(report: Report, engine: Engine) -> Iterator[Engine]:
+    started = time.perf_counter()
+    try:
+        yield engine
+    finally:
+        engine.close()
+        report.seconds = time.perf_counter() - started
+
+
+def _as_options(options: dict[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((options or {}).items()))
+
+
+def _as_list(sources: Source | Sequence[Source]) -> list[Source]:
+    named = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+    if not named:
+        raise ValueError("no source is named")
+    return named
+
+
+def _roots(sources: list[Source], target: Source | None, in_place: bool) -> list[Root]:
+    if in_place == (target is not None):
+        raise ValueError("expected either a target or in_place, got " + ("both" if in_place else "neither"))
+    locations = [_existing(source) for source in sources]
+    if target is None:
+        return [Root(location, location) for location in locations]
+    into = Location.of(target)
+    if len(locations) == 1 and not _names_directory(locations[0], target):
+        roots = [Root(locations[0], into)]
+    else:
+        roots = [Root(location, into.child(location.name), location.name) for location in locations]
+    _refuse_overlaps(roots)
+    return roots
+
+
+def _existing(source: Source) -> Location:
+    location = Location.of(source)
+    if not exists(location):
+        raise ArchiveError(f"{location}: there is no such file or directory")
+    return location
+
+
+def _names_directory(source: Location, target: Source) -> bool:
+    """Whether one file is to go into a directory, under its own name."""
+    if is_directory(source):
+        return False
+    return os.fspath(target).endswith("/") or is_directory(Location.of(target))
+
+
+def _refuse_overlaps(roots: list[Root]) -> None:
+    """A job must not read what it writes."""
+    seen: set[str] = set()
+    for root in roots:
+        target, source = _resolved(root.target), _resolved(root.source)
+        if target in seen:
+            raise ValueError(f"two sources would both be written to {root.target}")
+        seen.add(target)
+        if f"{target}/".startswith(f"{source}/") or f"{source}/".startswith(f"{target}/"):
+            raise ValueError(
+                f"{root.source} and {root.target} are one within the other: choose in_place or another target"
+            )
+
+
+def _resolved(location: Location) -> str:
+    return os.path.realpath(location.url) if location.is_local else location.url.rstrip("/")
+
+
+def _sharing_journals(roots: list[Root], target: Source | None) -> list[tuple[Location, list[Root]]]:
+    """The roots of each journal, and the place that it is beside: the target as it was named, or a source in place."""
+    if target is not None and len(roots) > 1:
+        return [(Location.of(target), roots)]
+    return [(root.target, [root]) for root in roots]
+
+
+def _journal_path(target: Location) -> Path:
+    return journal_for(str(target), target if target.is_local else None)
+
+
+def _engine(name: EngineName | Engine, jobs: int | None, scheduler: str | None) -> Engine:
+    if not isinstance(name, str):
+        return name
+    if name == "local":
+        if scheduler is not None:
+            raise ValueError("a scheduler is for engine='dask'")
+        from .engines.local import LocalEngine
+
+        return LocalEngine(jobs)
+    if name == "dask":
+        from .engines.dask import DaskEngine
+
+        return DaskEngine(scheduler, jobs)
+    raise ValueError(f"expected engine 'local' or 'dask', got {name!r}")

@@ -1,0 +1,56 @@
+"""The local engine: threads of this process. The work releases the GIL where there is much of it (docs/archive.md)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from ..storage import discard
+from ..work import Advance, Outcome, Unit
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalEngine:
+    """:param jobs: units at once; by default one for each processor."""
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = processors() if jobs is None else jobs
+        if self.jobs < 1:
+            raise ValueError(f"jobs must be 1 or more, not {self.jobs}")
+        self._threads = ThreadPoolExecutor(self.jobs, thread_name_prefix="xep419-archive")
+
+    def run(self, units: Iterable[Unit], advance: Advance) -> Iterator[list[Outcome]]:
+        running: set[Future[list[Outcome]]] = set()
+        try:
+            for unit in units:
+                running.add(self._threads.submit(unit.run, advance))
+                while len(running) > self.jobs:
+                    yield from self._taken(running)
+            while running:
+                yield from self._taken(running)
+        finally:
+            abandon(running)
+
+    @staticmethod
+    def _taken(running: set[Future[list[Outcome]]]) -> Iterator[list[Outcome]]:
+        done, _running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            running.discard(future)
+            yield future.result()
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+
+def abandon(running: Iterable[Future[list[Outcome]]]) -> None:
+    """Removes what units left that nobody will put in place."""
+    for future in running:
+        if not future.cancel() and future.exception() is None:
+            for outcome in future.result():
+                for move in outcome.moves:
+                    discard(move.temporary)

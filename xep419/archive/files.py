@@ -1,0 +1,257 @@
+"""Files that are recoded whole: read, written under a temporary name, synced, proved. See ``slices`` for large ones."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, NamedTuple
+
+from ..errors import ArchiveError, CorruptArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
+from .containers import format_named, recognise_file
+from .formats import CHUNK, HEAD, Format, formats
+from .journal import Move
+from .storage import Location, Replacement, copy_link, exists, fingerprint, open_source
+from .tally import Tally
+from .work import Advance, Outcome, Settings, ignore
+
+
+class FileTask(NamedTuple):
+    """A file, or a group that only makes sense together, and where the result goes; ``key`` names it in the journal."""
+
+    key: str
+    sources: tuple[Location, ...]
+    targets: tuple[Location, ...]
+    size: int
+    is_link: bool = False
+
+    @property
+    def in_place(self) -> bool:
+        return self.sources == self.targets
+
+
+@dataclasses.dataclass(frozen=True)
+class FilesUnit:
+    """Files worked on one after the other, and made durable together."""
+
+    tasks: tuple[FileTask, ...]
+    settings: Settings
+
+    @property
+    def size(self) -> int:
+        return sum(task.size for task in self.tasks)
+
+    @property
+    def name(self) -> str:
+        return str(self.tasks[0].sources[0])
+
+    def run(self, advance: Advance = ignore) -> list[Outcome]:
+        prepared: list[Prepared] = []
+        try:
+            for task in self.tasks:
+                prepared.append(prepare(task, self.settings, advance))
+            return [one.completed(self.settings) for one in prepared]
+        except BaseException:
+            for one in prepared:
+                one.discard()
+            raise
+
+
+def fingerprints(locations: Sequence[Location]) -> str:
+    """Of a unit's sources or targets together, as the journal keeps them."""
+    found = (fingerprint(location) for location in locations)
+    return " ".join("-" if one is None else f"{one.size}/{one.version}" for one in found)
+
+
+def prepare(task: FileTask, settings: Settings, advance: Advance) -> Prepared:
+    """Recodes a task's files under temporary names; what cannot be recoded is copied, or left in its place."""
+    if task.is_link:
+        if not task.in_place and not settings.dry_run:
+            copy_link(task.sources[0], task.targets[0])
+        return Prepared(task, settings, left_alone("a symbolic link, kept as it is"))
+    prepared = Prepared(task, settings, Tally())
+    try:
+        prepared.recode(advance)
+    except UnsupportedArchiveError as error:
+        prepared.leave(left_alone(error.message), advance)
+    except ArchiveError:
+        prepared.discard()
+        raise
+    except XEP419Error as error:
+        prepared.leave(skipped(task, error.message, error.offset), advance)
+    except OSError as error:
+        prepared.discard()
+        raise ArchiveError(f"{task.sources[0]}: {error.strerror or error}") from error
+    except BaseException:
+        prepared.discard()
+        raise
+    return prepared
+
+
+def leave(task: FileTask, settings: Settings, tally: Tally) -> Outcome:
+    """A task whose files stay as they are, for the reason that the tally holds."""
+    prepared = Prepared(task, settings, tally)
+    prepared.leave(tally, ignore)
+    return prepared.completed(settings)
+
+
+def left_alone(reason: str) -> Tally:
+    tally = Tally()
+    tally.left_alone[reason] += 1
+    return tally
+
+
+def skipped(task: FileTask, reason: str, offset: int | None = None) -> Tally:
+    tally = Tally()
+    tally.skip(str(task.sources[0]), reason, offset)
+    return tally
+
+
+def format_of(task: FileTask, settings: Settings) -> Format:
+    """The format that was asked for, or that the first file's content tells.
+
+    :raises UnsupportedArchiveError: it holds no stanza that we know of.
+    :raises CorruptArchiveError: a file of its group is missing.
+    """
+    if settings.format is not None:
+        found = format_named(settings.format, dict(settings.options))
+    else:
+        with open_source(task.sources[0]) as file:
+            recognised = recognise_file(file, settings.recoding, dict(settings.options))
+        if recognised is None:
+            raise UnsupportedArchiveError("nothing in it is known to be a stanza")
+        found = recognised
+    wanted = found.companions(task.sources[0].name)
+    if wanted != tuple(source.name for source in task.sources[1:]):
+        raise CorruptArchiveError(f"a {found.title} needs {', '.join(wanted)} beside it")
+    return found
+
+
+def companions_of(source: Location, settings: Settings) -> tuple[str, ...]:
+    """The names of the files beside it that must be recoded together with it."""
+    if settings.format is not None:
+        candidates = [format_named(settings.format, dict(settings.options))]
+    else:
+        candidates = list(formats())
+    for candidate in candidates:
+        names = candidate.companions(source.name)
+        if names and all(exists(source.sibling(name)) for name in names):
+            with contextlib.suppress(XEP419Error), open_source(source) as file:
+                if candidate.recognises(file.read(HEAD), settings.recoding):
+                    return names
+    return ()
+
+
+class Prepared:
+    """One task, being done: what is written of it, and what it came to."""
+
+    def __init__(self, task: FileTask, settings: Settings, tally: Tally) -> None:
+        self._task = task
+        self._settings = settings
+        self.tally = tally
+        self._format: Format | None = None
+        self._replacements: list[Replacement] = []
+        self._before = "-" if task.is_link else fingerprints(task.sources)
+
+    def recode(self, advance: Advance) -> None:
+        """Writes the recoded files."""
+        form = format_of(self._task, self._settings)
+        tally = Tally()
+        with self._opened(advance) as (sources, targets):
+            form.recode(sources, targets, self._settings.recoding, tally)
+            tally.bytes_written = sum(target.tell() for target in targets)
+        tally.bytes_read = self._task.size
+        file = self._task.sources[0]
+        tally.skips[:] = [skip._replace(place=f"{file}: {skip.place}") for skip in tally.skips]
+        self.tally = tally
+        self._format = form
+
+    def leave(self, tally: Tally, advance: Advance) -> None:
+        """The files as they are: where they are, or copied, so that the target is complete."""
+        self.discard()
+        self.tally = tally
+        self._format = None
+        if self._task.in_place or self._settings.dry_run:
+            return
+        try:
+            with self._opened(ignore) as (sources, targets):
+                for source, target in zip(sources, targets, strict=True):
+                    while piece := source.read(CHUNK):
+                        target.write(piece)
+        except OSError as error:
+            self.discard()
+            raise ArchiveError(f"{self._task.targets[0]}: {error.strerror or error}") from error
+
+    @contextlib.contextmanager
+    def _opened(self, advance: Advance) -> Iterator[tuple[list[io.BufferedReader], list[IO[bytes]]]]:
+        with contextlib.ExitStack() as files:
+            sources = [files.enter_context(open_source(one, advance)) for one in self._task.sources]
+            if self._settings.dry_run:
+                yield sources, [Nowhere() for _source in sources]
+                return
+            for target in self._task.targets:
+                self._replacements.append(Replacement(target, self._settings.token))
+            yield sources, [one.file for one in self._replacements]
+
+    def discard(self) -> None:
+        for replacement in self._replacements:
+            replacement.discard()
+        self._replacements = []
+
+    def completed(self, settings: Settings) -> Outcome:
+        """Makes the files durable, proves them from what the storage holds, and says what became of them."""
+        for replacement in self._replacements:
+            replacement.complete()
+        if self._replacements and self._format is not None:
+            if settings.verify:
+                try:
+                    written = [one.temporary for one in self._replacements]
+                    prove(self._format, self._task.sources, written, self.tally, settings)
+                except XEP419Error as error:
+                    self._give_up(f"verification failed: {error.message}", error.offset)
+            if fingerprints(self._task.sources) != self._before:
+                self._give_up("it changed while it was read: run the job again when nothing writes it", None)
+        moves = tuple(Move(one.temporary, one.target) for one in self._replacements)
+        return Outcome(self._task.key, self._before, self.tally, moves, self._task.targets)
+
+    def _give_up(self, reason: str, offset: int | None) -> None:
+        self.leave(skipped(self._task, reason, offset), ignore)
+        for replacement in self._replacements:
+            replacement.complete()
+
+
+def prove(
+    form: Format, sources: Sequence[Location], results: Sequence[Location], tally: Tally, settings: Settings
+) -> None:
+    """Reads both sides again, and compares what they come to with the tally of the recoding.
+
+    :raises XEP419Error: something was lost or is not as it should be.
+    """
+    with contextlib.ExitStack() as files:
+        proved = form.prove(
+            [files.enter_context(open_source(one)) for one in sources],
+            [files.enter_context(open_source(one)) for one in results],
+            settings.recoding,
+        )
+    expected = tally.letters if settings.recoding.upgrade else 0
+    if proved.letters != expected:
+        raise RestorationError(f"{expected} inserted letters are expected, got {proved.letters}")
+    if proved.stanzas is not None and proved.stanzas != tally.stanzas:
+        raise RestorationError(f"{tally.stanzas} stanzas are expected, got {proved.stanzas}")
+
+
+class Nowhere(io.BytesIO):
+    """Takes what a dry run writes, and knows how much it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        count = memoryview(data).nbytes
+        self._size += count
+        return count
+
+    def tell(self) -> int:
+        return self._size

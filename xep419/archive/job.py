@@ -1,0 +1,299 @@
+"""The coordinator of one job: from a root to units, through an engine, into place, with a journal of it all.
+
+It alone writes the journal and puts files in place. It knows no format and no XML.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import posixpath
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from .engines import Engine
+from .files import FilesUnit, FileTask, companions_of, fingerprints, skipped
+from .journal import Journal, Record
+from .report import Report
+from .slices import SlicedFile, is_splittable
+from .storage import Entry, Location, commit, discard, size_of, stale, sync_parents, walk
+from .tally import Tally
+from .work import Outcome, Settings, Unit
+
+#: small files go through the engine together: at most so many, of so many bytes in all
+BATCH_FILES, BATCH_BYTES = 64, 16 << 20
+
+#: names of directories and files that hold a namespace name, percent-encoded as Prosody does
+_NAME_IN_PATH = re.compile(r"(?:^|[/_])(?:http:|urn:xmpp:)", re.IGNORECASE)
+
+
+class Observer(Protocol):
+    """Is told how a job goes on, to show it. Called from the coordinator's thread, but for :meth:`advance`."""
+
+    def found(self, units: int, size: int) -> None:
+        """So many files or rows more are to be done, of so many bytes."""
+
+    def working(self, name: str) -> None:
+        """A unit is handed out."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more were read; called from workers' threads."""
+
+    def done(self, units: int) -> None:
+        """So many units more are done."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def found(self, units: int, size: int) -> None: ...
+
+    def working(self, name: str) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+    def done(self, units: int) -> None: ...
+
+
+#: makes the unit for a batch of files
+UnitOf = Callable[[tuple[FileTask, ...], Settings], Unit]
+
+
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """One SOURCE and where it goes; in place, both are the same. ``name`` tells it from the job's other roots."""
+
+    source: Location
+    target: Location
+    name: str = ""
+
+    @property
+    def in_place(self) -> bool:
+        return self.source == self.target
+
+
+class FilesJob:
+    """Re-encrypts the files below some roots that share a journal."""
+
+    def __init__(
+        self,
+        roots: Sequence[Root],
+        settings: Settings,
+        engine: Engine,
+        report: Report,
+        observer: Observer,
+        unit_of: UnitOf = FilesUnit,
+    ) -> None:
+        self._unit_of = unit_of
+        self._roots = roots
+        self._settings = settings
+        self._engine = engine
+        self._report = report
+        self._observer = observer
+        self._journal: Journal | None = None
+        self._sliced: dict[str, SlicedFile] = {}
+
+    def run(self, journal_path: Path, *, restart: bool) -> None:
+        """:raises ArchiveError: the job cannot go on; what is done stays done, and is journalled."""
+        if self._settings.dry_run:
+            self._work()
+            return
+        with Journal(journal_path) as journal:
+            self._report.journals.append(str(journal_path))
+            token = journal.begin(self._identity(), secrets.token_hex(4), restart=restart)
+            self._settings = dataclasses.replace(self._settings, token=token)
+            self._journal = journal
+            interrupted = self._recover(journal)
+            self._work()
+            if interrupted:
+                self._clean()
+            journal.finish()
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes a later job the same as this one. Verification, engine and number of jobs may change."""
+        recoding = self._settings.recoding
+        return {
+            "sources": [_absolute(root.source) for root in self._roots],
+            "targets": [_absolute(root.target) for root in self._roots],
+            "rounds_from": recoding.rounds_from,
+            "rounds_to": recoding.rounds_to,
+            "upgrade": recoding.upgrade,
+            "format": self._settings.format,
+            "options": [list(option) for option in self._settings.options],
+        }
+
+    def _recover(self, journal: Journal) -> bool:
+        """Puts in place what a killed job had ready; whether there was an earlier run that did not finish."""
+        facts = journal.facts()
+        for record in journal.intended():
+            self._put_in_place([record])
+            journal.done([record._replace(after=fingerprints([move.target for move in record.moves]))])
+        return facts.get("finished") is None
+
+    def _clean(self) -> None:
+        """Removes temporaries of this job that nothing came of."""
+        for root in self._roots:
+            for directory in _directories(root.target):
+                for temporary in stale(directory, self._settings.token):
+                    discard(temporary)
+
+    # -- what is to be done -----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        outcomes = self._engine.run(self._units(), self._observer.advance)
+        try:
+            for batch in outcomes:
+                self._take(batch)
+        finally:
+            for sliced in self._sliced.values():
+                sliced.abandon()
+
+    def _units(self) -> Iterator[Unit]:
+        waiting: list[FileTask] = []
+        size = 0
+        for task in self._tasks():
+            self._observer.found(1, task.size)
+            if self._is_done(task):
+                self._observer.advance(task.size)
+                self._observer.done(1)
+                continue
+            self._report.bytes_worked_on += task.size
+            if self._journal and len(task.sources) == 1 and is_splittable(task.sources[0], task.size, self._settings):
+                yield from self._slices(task)
+                continue
+            if waiting and (len(waiting) == BATCH_FILES or size + task.size > BATCH_BYTES):
+                yield self._unit(waiting)
+                waiting, size = [], 0
+            waiting.append(task)
+            size += task.size
+        if waiting:
+            yield self._unit(waiting)
+
+    def _unit(self, tasks: Iterable[FileTask]) -> Unit:
+        unit = self._unit_of(tuple(tasks), self._settings)
+        self._observer.working(unit.name)
+        return unit
+
+    def _slices(self, task: FileTask) -> Iterator[Unit]:
+        done_before = self._journal.slices(task.key) if self._journal else {}
+        sliced = self._sliced[task.key] = SlicedFile(task, self._settings, done_before)
+        self._observer.working(str(task.sources[0]))
+        yield from sliced.units()
+        self._end_if_complete(task.key)
+
+    def _tasks(self) -> Iterator[FileTask]:
+        for root in self._roots:
+            yield from self._tasks_below(root)
+
+    def _tasks_below(self, root: Root) -> Iterator[FileTask]:
+        """The files, each with those that belong to it."""
+        claimed: set[str] = set()
+        for entry in walk(root.source):
+            if entry.relative in claimed:
+                claimed.discard(entry.relative)
+                continue
+            if entry.kind == "other":
+                self._report.tally.left_alone["neither a file nor a directory"] += 1
+                continue
+            if _NAME_IN_PATH.search(unquote(entry.relative)):
+                self._report.elsewhere.append((f"the path {entry.location}", 1))
+            names = companions_of(entry.location, self._settings) if entry.kind == "file" else ()
+            group = [entry.relative, *(posixpath.join(posixpath.dirname(entry.relative), name) for name in names)]
+            claimed.update(group[1:])
+            yield _task(root, entry, group)
+
+    def _is_done(self, task: FileTask) -> bool:
+        record = self._journal.lookup(task.key) if self._journal else None
+        if record is None or task.is_link:
+            return False
+        unchanged = record.after == fingerprints(task.targets)
+        if unchanged and (task.in_place or record.before == fingerprints(task.sources)):
+            self._count(record.tally)
+            self._report.resumed += 1
+            return True
+        if task.in_place and record.moves and self._settings.recoding.is_visible:
+            reason = (
+                "it changed since it was re-encrypted, and an odd number of rotations cannot be told from the text:"
+                " restore it from the backup, or take --restart if all of it is as it came"
+            )
+            self._count(skipped(task, reason))
+            return True
+        return False
+
+    # -- what came of it --------------------------------------------------------------------------------------
+
+    def _take(self, outcomes: list[Outcome]) -> None:
+        whole = []
+        for outcome in outcomes:
+            if outcome.part is None:
+                whole.append(outcome)
+            else:
+                self._take_slice(outcome, outcome.part)
+        self._finish(whole)
+
+    def _take_slice(self, outcome: Outcome, start: int) -> None:
+        sliced = self._sliced[outcome.key]
+        sliced.take(outcome)
+        if self._journal and not outcome.tally.skipped:
+            self._journal.slice_done(outcome.key, start, outcome.before)
+        self._end_if_complete(outcome.key)
+
+    def _end_if_complete(self, key: str) -> None:
+        sliced = self._sliced.get(key)
+        if sliced is not None and sliced.is_complete:
+            del self._sliced[key]
+            self._finish([sliced.outcome()])
+
+    def _finish(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        if self._journal is not None:
+            records = [Record(one.key, one.before, "", one.moves, one.tally) for one in outcomes]
+            moved = [record for record in records if record.moves]
+            if moved:
+                self._journal.intend(moved)
+                self._put_in_place(moved)
+            self._journal.done(
+                record._replace(after=fingerprints(one.targets)) for record, one in zip(records, outcomes, strict=True)
+            )
+        for outcome in outcomes:
+            self._count(outcome.tally)
+        self._observer.done(len(outcomes))
+
+    @staticmethod
+    def _put_in_place(records: list[Record]) -> None:
+        moves = [move for record in records for move in record.moves]
+        for move in moves:
+            commit(move.temporary, move.target)
+        sync_parents([move.target for move in moves])
+
+    def _count(self, tally: Tally) -> None:
+        self._report.tally.add(tally)
+        self._report.units += 1
+
+
+def _task(root: Root, entry: Entry, group: list[str]) -> FileTask:
+    sources = tuple(root.source.child(relative) for relative in group)
+    return FileTask(
+        key=posixpath.join(root.name, entry.relative) if root.name else entry.relative,
+        sources=sources,
+        targets=tuple(root.target.child(relative) for relative in group),
+        size=entry.size + sum(size_of(source) for source in sources[1:]),
+        is_link=entry.kind == "link",
+    )
+
+
+def _absolute(location: Location) -> str:
+    return os.path.abspath(location.url) if location.is_local else str(location)
+
+
+def _directories(root: Location) -> Iterator[Location]:
+    """The local directories that may hold temporaries for a target."""
+    if root.is_local:
+        yield root.parent
+        for directory, _names, _files in os.walk(root.url):
+            yield Location(directory)

@@ -1,0 +1,71 @@
+"""A target held against its sources afterwards: ``xep419 archive verify``. Writes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
+from .files import FileTask, Prepared, format_of, prove, skipped
+from .formats import CHUNK
+from .storage import Location, exists, open_source
+from .tally import Tally
+from .work import Advance, Outcome, Settings, ignore
+
+
+@dataclasses.dataclass(frozen=True)
+class ProvingUnit:
+    """Files of both sides that are proved one after the other."""
+
+    tasks: tuple[FileTask, ...]
+    settings: Settings
+
+    @property
+    def size(self) -> int:
+        return sum(task.size for task in self.tasks)
+
+    @property
+    def name(self) -> str:
+        return str(self.tasks[0].sources[0])
+
+    def run(self, advance: Advance = ignore) -> list[Outcome]:
+        return [Outcome(task.key, "", self._proved(task, advance)) for task in self.tasks]
+
+    def _proved(self, task: FileTask, advance: Advance) -> Tally:
+        missing = [target for target in task.targets if not exists(target)]
+        if missing:
+            return skipped(task, f"{missing[0]} is missing")
+        if task.is_link:
+            return Tally()
+        prepared = Prepared(task, dataclasses.replace(self.settings, dry_run=True), Tally())
+        try:
+            form = format_of(task, self.settings)
+            prepared.recode(advance)
+            prove(form, task.sources, task.targets, prepared.tally, self.settings)
+        except UnsupportedArchiveError as error:
+            tally = Tally()
+            tally.left_alone[error.message] += 1
+            return self._same(task, tally)
+        except ArchiveError:
+            raise
+        except RestorationError as error:
+            return skipped(task, f"{task.targets[0]} does not restore it: {error.message}", error.offset)
+        except XEP419Error as error:
+            return self._same(task, skipped(task, error.message, error.offset))
+        return prepared.tally
+
+    def _same(self, task: FileTask, tally: Tally) -> Tally:
+        """What was left as it was must be the same on both sides."""
+        for source, target in zip(task.sources, task.targets, strict=True):
+            if not same_bytes(source, target):
+                return skipped(task, f"{target} differs from it, though it could not be re-encrypted")
+        return tally
+
+
+def same_bytes(source: Location, target: Location) -> bool:
+    with open_source(source) as one, open_source(target) as other:
+        while True:
+            left, right = one.read(CHUNK), other.read(CHUNK)
+            if left != right:
+                return False
+            if not left:
+                return True

@@ -1,0 +1,72 @@
+"""What an engine is given to do and what it gives back. Says nothing of files, databases or how work is spread.
+
+A worker prepares: it leaves complete, durable, verified files under temporary names. It never puts them in place and
+never writes the journal; the coordinator does (see ``job``). Units pickle, and carry all that they need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from .journal import Move
+from .recoding import Recoding
+from .storage import Location
+from .tally import Tally
+
+#: told how many more bytes of the source were read; called from the worker's thread
+Advance = Callable[[int], None]
+
+
+def ignore(_count: int) -> None:
+    """An :data:`Advance` for nobody."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a job does to each of its units, wherever that is.
+
+    ``token`` names its temporaries. ``format`` is a format's name, or None where each file's content tells it;
+    ``options`` are that format's own (``field``, ``column``).
+    """
+
+    recoding: Recoding
+    token: str
+    verify: bool = True
+    dry_run: bool = False
+    format: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What became of one unit of the journal: its counts, and the moves that put it in place.
+
+    ``before`` is the fingerprint of what was read; ``targets`` are the files that then hold the unit. A ``part`` is the
+    first byte of a slice, whose unit is not done yet, and whose ``before`` is the slice's description.
+    """
+
+    key: str
+    before: str
+    tally: Tally
+    moves: tuple[Move, ...] = ()
+    targets: tuple[Location, ...] = ()
+    part: int | None = None
+
+
+class Unit(Protocol):
+    """One piece of work for an engine: one or more units of the journal, whose outcomes it returns."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of source (of a database: rows' estimated bytes), for progress."""
+
+    @property
+    def name(self) -> str:
+        """What is being worked on, for a person."""
+
+    def run(self, advance: Advance = ignore) -> list[Outcome]:
+        """Does it.
+
+        :raises ArchiveError: the job cannot go on; nothing of the unit is left behind.
+        """
