@@ -31,6 +31,7 @@ from .errors import (
     PartialEncryptionError,
     RestorationError,
     RestrictedXMLError,
+    UnknownNamespaceError,
     UnsupportedArchiveError,
     XEP419Error,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "RestrictedXMLError",
     "Scope",
     "StanzaStream",
+    "UnknownNamespaceError",
     "UnsupportedArchiveError",
     "XEP419Error",
     "__version__",

@@ -96,3 +96,10 @@ class CorruptArchiveError(XEP419Error, ValueError):
 
 class UnsupportedArchiveError(ArchiveError, ValueError):
     """Something that holds no stanza, or none that can be rewritten; the message says why."""
+
+
+class UnknownNamespaceError(XEP419Error, KeyError):
+    """A name that is neither registered with the XMPP Registrar nor the target namespace of a XEP."""
+
+    def __str__(self) -> str:
+        return self.message  # KeyError would show its repr

@@ -13,6 +13,7 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NamedTuple
 
 
@@ -100,18 +101,23 @@ def is_secure(name: str, /) -> bool:
 _NODE_LISTS = frozenset({"namespace", "node", "xep"})
 
 
-def _load_registered() -> tuple[frozenset[str], frozenset[str]]:
-    nodes: set[str] = set()
-    known: set[str] = set()
+def registry_rows() -> Iterator[tuple[str, list[str], list[str], str]]:
+    """The rows of ``registry.tsv``, sorted by name: a name, its lists, its specifications, its status."""
     path = os.path.join(os.path.dirname(__file__), "registry.tsv")
     with open(path, encoding="utf-8") as table:
         for line in table:
-            if line.startswith("#"):
-                continue
-            name, lists, _rest = line.split("\t", 2)
-            known.add(name)
-            if not _NODE_LISTS.isdisjoint(lists.split(",")):
-                nodes.add(name)
+            if not line.startswith("#"):
+                name, lists, specs, status = line.rstrip("\n").split("\t")
+                yield name, lists.split(","), specs.split(",") if specs else [], status
+
+
+def _load_registered() -> tuple[frozenset[str], frozenset[str]]:
+    nodes: set[str] = set()
+    known: set[str] = set()
+    for name, lists, _specs, _status in registry_rows():
+        known.add(name)
+        if not _NODE_LISTS.isdisjoint(lists):
+            nodes.add(name)
     return frozenset(nodes), frozenset(known)
 
 

@@ -15,6 +15,7 @@ from .. import __version__
 from .archive import archive
 from .files import FileError
 from .info import info
+from .registry import registry
 from .scan import scan
 from .speed import speed
 from .transform import decrypt, downgrade, encrypt, rot13, upgrade
@@ -69,7 +70,7 @@ def command() -> None:
     """
 
 
-for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, archive, speed, info):
+for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, registry, archive, speed, info):
     command.add_command(_subcommand)
 
 

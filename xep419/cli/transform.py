@@ -27,14 +27,18 @@ class Cipher(Protocol):
 
 
 def transform(files: Sequence[str], output: str, new_cipher: Callable[[], Cipher]) -> None:
+    """Every document the user named through a cipher of its own."""
+    convert_all(plan(files, output), new_cipher)
+
+
+def convert_all(jobs: Sequence[Job], new_cipher: Callable[[], Cipher]) -> None:
     """Every document through a cipher of its own.
 
-    A failure ends the work where documents follow one another on standard output; in a directory the other files
-    are still done.
+    A failure ends the work where documents follow one another on standard output; elsewhere the other files are still
+    done.
     """
-    jobs = plan(files, output)
     failed = False
-    shown = output != STANDARD or not is_terminal(sys.stdout)
+    shown = not is_terminal(sys.stdout) or all(job.target != STANDARD for job in jobs)
     with ProgressBar([job.source for job in jobs], shown=shown) as progress:
         for job in jobs:
             try:
