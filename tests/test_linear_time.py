@@ -17,6 +17,8 @@ import pytest
 import xep419
 from xep419 import Decryptor, Encryptor, StanzaStream, XEP419Error, downgrade, scan, upgrade
 from xep419.namespaces import NamespaceCensus, match_upgraded
+from xep419.registrar import read as read_registrar_file
+from xep419.registrar import upgrade as upgrade_registrar_file
 from xep419.stream import DocumentChecker, check_stanza
 
 #: quadratic work would grow sixteenfold
@@ -360,3 +362,33 @@ def test_a_stored_stanza(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", STREAMS)
 def test_a_transformed_stream_in_pieces(pattern: str) -> None:
     assert_linear(stream_in_pieces(STREAMS[pattern], 1000, lambda: unrestricted(transform="encrypt")))
+
+
+# -- registrar files ----------------------------------------------------------------------------------------
+
+REGISTRAR_FILES: dict[str, Callable[[int], bytes]] = {
+    "entries": repeated(b"<ns><name>http:x</name></ns>", b"<registry>", b"</registry>"),
+    "white space before a name": repeated(b"\n", b"<ns><name>", b"http:x</name></ns>"),
+    "references before a name": repeated(b"&#32;", b"<ns><name>", b"http:x</name></ns>"),
+    "sections in a name": repeated(b"<![CDATA[x]]>", b"<ns><name>http:", b"</name></ns>"),
+    "names in names": repeated(b"<name>http:", b"<registry>"),
+    "links in a document": repeated(b"<link>x", b"<ns><doc>"),
+    "specifications": repeated(b"XEP-0001, ", b"<ns><name>x</name><doc>", b"</doc></ns>"),
+    "beginnings of entities in a document": repeated(b"&amp;a", b"<ns><name>x</name><doc>", b"</doc></ns>"),
+}
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("operation", [upgrade_registrar_file, read_registrar_file])
+@pytest.mark.parametrize("pattern", REGISTRAR_FILES)
+def test_a_registrar_file(pattern: str, operation: Callable[[bytes], object]) -> None:
+    def work_of(size: int) -> Callable[[], object]:
+        data = REGISTRAR_FILES[pattern](size // 8)
+
+        def work() -> None:
+            with contextlib.suppress(XEP419Error):
+                operation(data)
+
+        return work
+
+    assert_linear(work_of)
