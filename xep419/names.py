@@ -13,7 +13,6 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import NamedTuple
 
 
@@ -101,24 +100,17 @@ def is_secure(name: str, /) -> bool:
 _NODE_LISTS = frozenset({"namespace", "node", "xep"})
 
 
-def registry_rows() -> Iterator[tuple[str, list[str], list[str], str]]:
-    """The rows of ``registry.tsv``, sorted by name: a name, its lists, its specifications, its status."""
+def registry_rows() -> list[list[str]]:
+    """The rows of ``registry.tsv``, sorted by name: name, lists, specifications, status; several joined by commas."""
     path = os.path.join(os.path.dirname(__file__), "registry.tsv")
     with open(path, encoding="utf-8") as table:
-        for line in table:
-            if not line.startswith("#"):
-                name, lists, specs, status = line.rstrip("\n").split("\t")
-                yield name, lists.split(","), specs.split(",") if specs else [], status
+        return [line.split("\t") for line in table.read().splitlines() if line[0] != "#"]
 
 
 def _load_registered() -> tuple[frozenset[str], frozenset[str]]:
-    nodes: set[str] = set()
-    known: set[str] = set()
-    for name, lists, _specs, _status in registry_rows():
-        known.add(name)
-        if not _NODE_LISTS.isdisjoint(lists):
-            nodes.add(name)
-    return frozenset(nodes), frozenset(known)
+    rows = registry_rows()
+    nodes = (row[0] for row in rows if not _NODE_LISTS.isdisjoint(row[1].split(",")))
+    return frozenset(nodes), frozenset(row[0] for row in rows)
 
 
 #: ``REGISTERED_NODES``: names that a ``node`` attribute may hold (Registrar's namespaces and nodes, XEPs'

@@ -7,6 +7,7 @@ XML or reads the Registrar's files (:mod:`xep419.registrar`).
 from __future__ import annotations
 
 import functools
+from itertools import starmap
 from typing import NamedTuple
 
 from .errors import UnknownNamespaceError
@@ -35,10 +36,12 @@ class RegistryEntry(NamedTuple):
 @functools.cache
 def entries() -> tuple[RegistryEntry, ...]:
     """Every entry, sorted by name."""
-    return tuple(
-        RegistryEntry(name, upgrade_name(name), specs[0] if specs else "", status, tuple(specs), tuple(lists))
-        for name, lists, specs, status in registry_rows()
-    )
+    return tuple(starmap(_entry, registry_rows()))
+
+
+def _entry(name: str, lists: str, specs: str, status: str) -> RegistryEntry:
+    several = tuple(filter(None, specs.split(",")))
+    return RegistryEntry(name, upgrade_name(name), "".join(several[:1]), status, several, tuple(lists.split(",")))
 
 
 @functools.cache
