@@ -77,7 +77,7 @@ def test_list(arguments: list[str], names: list[str]) -> None:
         assert lines == ["no such names"]
         return
     changing = sum(lookup(name).name != lookup(name).secure_name for name in names)
-    assert lines[0].split() == ["Name", "Secure", "name", "Specification", "Status", "Lists"]
+    assert lines[0].split() == ["Name", "Becomes", "Spec", "Status"]
     assert [line.split()[0] for line in lines[2:-2]] == names
     assert lines[-2:] == ["", f"{len(names)} found, {changing} with a secure form"]
 
@@ -86,10 +86,9 @@ def test_a_row_of_the_table() -> None:
     row = invoke("list", "urn:xmpp:ping").stdout.splitlines()[2]
     assert re.split(" {2,}", row.strip()) == [
         "urn:xmpp:ping",
-        "urn:xmpps:ping",
+        "urn:xmpps:",
         "xep0199",
         "registered",
-        "namespace, xep, feature",
     ]
 
 

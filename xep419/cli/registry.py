@@ -139,14 +139,21 @@ def _print_table(found: Sequence[RegistryEntry]) -> None:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("Name", "Secure name", "Specification", "Status", "Lists"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("Name", overflow="fold")
+    for heading in ("Becomes", "Spec", "Status"):
+        table.add_column(heading, no_wrap=True)
     for entry in found:
-        secure = "" if entry.secure_name == entry.name else entry.secure_name
-        row = (entry.name, secure, ", ".join(entry.specs), entry.status, ", ".join(entry.lists))
+        row = (entry.name, _secure_scheme(entry), entry.spec, entry.status)
         table.add_row(*map(Text, row))
     width = None if is_terminal(sys.stdout) else UNLIMITED
     Console(width=width, highlight=False, markup=False).print(table)
+
+
+def _secure_scheme(entry: RegistryEntry) -> str:
+    """All that changes of a name, short enough for a row of a terminal."""
+    if entry.secure_name == entry.name:
+        return ""
+    return next(scheme for scheme in ("https:", "urn:xmpps:") if entry.secure_name.startswith(scheme))
 
 
 # -- exporting ------------------------------------------------------------------------------------------------
