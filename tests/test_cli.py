@@ -37,7 +37,7 @@ UNPRIVILEGED = pytest.mark.skipif(
 #: the processes choose their instruction set for themselves
 pytestmark = pytest.mark.any_isa
 
-COMMANDS = ("encrypt", "decrypt", "rot13", "upgrade", "downgrade", "scan", "registry", "speed", "info")
+COMMANDS = ("encrypt", "decrypt", "rot13", "upgrade", "downgrade", "scan", "registry", "archive", "speed", "info")
 TRANSFORMS = COMMANDS[:5]
 RUN = (sys.executable, "-m", "xep419")
 

@@ -23,9 +23,12 @@ class IncrementalRecoder:
     def __init__(self, recoding: Recoding, census: NamespaceCensus | None = None) -> None:
         self._rounds_from = recoding.rounds_from
         self._encryptor = Encryptor(
-            upgrade=recoding.upgrade, rounds=recoding.rounds_to, max_markup=MAX_MARKUP, census=census
+            upgrade=recoding.upgrade,
+            rounds=recoding.rounds_to,
+            max_markup=MAX_MARKUP,
+            census=census if recoding.upgrade else None,
         )
-        self._census = None if recoding.upgrade else census
+        self._census = None if recoding.upgrade else census  # the encryptor counts in the scan that it makes anyway
 
     def update(self, data: bytes | memoryview) -> bytes:
         if self._rounds_from:
