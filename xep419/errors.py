@@ -103,3 +103,21 @@ class UnknownNamespaceError(XEP419Error, KeyError):
 
     def __str__(self) -> str:
         return self.message  # KeyError would show its repr
+
+
+class ResolutionError(XEP419Error):
+    """DNS gave no way to connect to a domain (:mod:`xep419.srv`).
+
+    :param reason: ``invalid-domain``: it is no domain name; ``no-such-domain``: DNS has no such name;
+        ``not-offered``: the target "." says that the service is decidedly not available (RFC 2782); ``no-address``:
+        nothing to connect to is in the answers; ``timeout``: no answer in the time given; ``bad-answer``: an error, a
+        loop, or what is not DNS; ``no-nameserver``: there is nobody to ask.
+    """
+
+    def __init__(self, message: str, *, offset: int | None = None, reason: str = "bad-answer") -> None:
+        super().__init__(message, offset=offset)
+        self.reason = reason
+
+
+class LinkError(XEP419Error):
+    """No XMPP stream could be opened over TLS with an endpoint (:mod:`xep419.probe`)."""

@@ -18,6 +18,7 @@ from .info import info
 from .registry import registry
 from .scan import scan
 from .speed import speed
+from .srv import srv
 from .transform import decrypt, downgrade, encrypt, rot13, upgrade
 
 BAD_INPUT = 1
@@ -70,7 +71,7 @@ def command() -> None:
     """
 
 
-for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, registry, archive, speed, info):
+for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, registry, srv, archive, speed, info):
     command.add_command(_subcommand)
 
 
