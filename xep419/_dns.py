@@ -7,7 +7,9 @@ module to import this one. Needs the extra ``xep419[srv]``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import re
 import time
 from collections.abc import Sequence
 from concurrent import futures
@@ -26,6 +28,8 @@ from .errors import ResolutionError
 
 #: questions under way at a time
 AT_A_TIME = 16
+
+_NAMESERVER = re.compile(r"(?:\[(?P<six>[^]]+)\]|(?P<four>[^:]+))(?::(?P<port>[0-9]{1,5}))?|[^[\]]+")
 
 Failure = Literal["no-such-domain", "timeout", "bad-answer"]
 Resolver = TypeVar("Resolver", bound=dns.resolver.BaseResolver)
@@ -97,19 +101,13 @@ def _configured(kind: type[Resolver], nameservers: Sequence[str] | None) -> Reso
 
 def nameserver(text: str) -> dns.nameserver.Nameserver:
     """The nameserver that ``IP``, ``IP:PORT`` or ``[IPv6]:PORT`` names; ValueError for anything else."""
-    host, port = text, "53"
-    if text.startswith("["):
-        host, _bracket, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else port
-    elif text.count(":") == 1:
-        host, _colon, port = text.partition(":")
-    try:
-        address = str(ipaddress.ip_address(host))
-        number = int(port) if port.isascii() and port.isdigit() else 0
-        if 0 < number < 1 << 16:
-            return dns.nameserver.Do53Nameserver(address, number)
-    except ValueError:
-        pass
+    found = _NAMESERVER.fullmatch(text)
+    if found:
+        port = int(found["port"] or 53)
+        with contextlib.suppress(ValueError):
+            address = str(ipaddress.ip_address(found["six"] or found["four"] or text))
+            if 0 < port < 1 << 16:
+                return dns.nameserver.Do53Nameserver(address, port)
     raise ValueError(f"a nameserver is IP, IP:PORT or [IPv6]:PORT, not {text!r}")
 
 

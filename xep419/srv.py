@@ -194,8 +194,6 @@ def _resolution(
     names = [_dns.name_of(domain, f"{service}{kind}._tcp") for service in _SERVICES.values()]
     answers = yield Batch([Question(name, "SRV") for name in names], start + timeout / 2)
     records = _usable(domain, kind, dict(zip(_SERVICES, answers, strict=True)), remarks)
-    if not records:
-        records = [Record(0, 0, _DEFAULT_PORTS[kind], _dns.name_of(domain), "starttls")]
     drawn = list(itertools.islice(order(records, rng or random.Random()), MAX_ENDPOINTS))
     if len(drawn) < len(records):
         remarks.append(f"of {len(records)} SRV records the first {len(drawn)} in the order to try are taken")
@@ -209,12 +207,12 @@ def _resolution(
         if addresses[target]
     ]
     if not endpoints:
-        raise _unreachable(domain, answers, remarks)
+        raise _unreachable(domain, records, answers, remarks)
     return endpoints, remarks
 
 
 def _usable(domain: str, kind: Kind, answers: dict[TLS, Answer], remarks: list[str]) -> list[Record]:
-    """The records that can be used; none where DNS holds none, and the domain's own addresses are to be taken.
+    """The records that can be used; where DNS holds none at all, the one that RFC 6120 section 3.2.2 falls back to.
 
     One service whose lookup fails does not keep the other from being used; alone it does not say that there is no
     SRV record, nor does a record that cannot be used.
@@ -233,8 +231,9 @@ def _usable(domain: str, kind: Kind, answers: dict[TLS, Answer], remarks: list[s
     if any(answer.records for answer in answers.values()):
         declined = all(len(record.target) == 1 for answer in answers.values() for record in answer.records)
         raise _error(domain, remarks, "not-offered" if declined else "no-address")
-    remarks.append(f"no SRV records: the domain's own addresses are taken, with port {_DEFAULT_PORTS[kind]}")
-    return []
+    default = Record(0, 0, _DEFAULT_PORTS[kind], _dns.name_of(domain), "starttls")
+    remarks.append(f"no SRV records: the domain's own addresses are taken, with port {default.port}")
+    return [default]
 
 
 def _left_out(service: str, answer: Answer) -> Iterator[str]:
@@ -263,12 +262,15 @@ def _addresses(host: str, answers: Sequence[Answer], remarks: list[str]) -> tupl
     return tuple(found[:MAX_ADDRESSES])
 
 
-def _unreachable(domain: str, answers: Sequence[Answer], remarks: list[str]) -> ResolutionError:
-    failures = {answer.failure for answer in answers} - {None}
+def _unreachable(
+    domain: str, records: Sequence[Record], answers: Sequence[Answer], remarks: list[str]
+) -> ResolutionError:
+    failures = {answer.failure for answer in answers}
     for failure in ("timeout", "bad-answer"):
         if failure in failures:
             return _error(domain, remarks, failure)
-    return _error(domain, remarks, "no-such-domain" if failures else "no-address")
+    gone = "no-such-domain" in failures and records[0].target == _dns.name_of(domain)
+    return _error(domain, remarks, "no-such-domain" if gone else "no-address")
 
 
 def _error(domain: str, remarks: list[str], reason: str) -> ResolutionError:

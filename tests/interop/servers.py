@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -36,6 +37,15 @@ class Server:
     @property
     def muc(self) -> str:
         return "muc." + self.domain
+
+
+class Links(NamedTuple):
+    """Ports, by their kind."""
+
+    c2s: int
+    c2s_tls: int
+    s2s: int
+    s2s_tls: int
 
 
 def program(name: str) -> str:
@@ -73,9 +83,14 @@ def fill(directory: Path, template: str, user: str, **values: object) -> Path:
         text = text.replace(f"@{name}@", str(value))
     made = directory / template
     made.write_text(text, encoding="utf-8")
+    give(directory, user)
+    return made
+
+
+def give(directory: Path, user: str) -> None:
+    """Makes the directory and all in it the user's own."""
     for path in (directory, *directory.rglob("*")):
         shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
-    return made
 
 
 @contextlib.contextmanager
@@ -148,6 +163,18 @@ def prosody(certificate: Path) -> Iterator[Server]:
             call([control, "--config", str(config), "register", user, "xmpp.test", PASSWORD], "prosody", directory)
         with running([serve, "--config", str(config), "-F"], "prosody", directory, (c2s, tls)):
             yield Server("prosody", "xmpp.test", c2s, tls, certificate)
+
+
+@contextlib.contextmanager
+def prosody_links(certificate: Path) -> Iterator[Links]:
+    """A Prosody with every kind of port that SRV records speak of."""
+    serve = program("prosody")
+    with scratch("prosody", certificate) as directory:
+        ports = Links(*free_ports(4))
+        names = {name.upper(): port for name, port in ports._asdict().items()}
+        config = fill(directory, "prosody-links.cfg.lua", "prosody", **names)
+        with running([serve, "--config", str(config), "-F"], "prosody", directory, ports):
+            yield ports
 
 
 @contextlib.contextmanager
