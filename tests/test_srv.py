@@ -10,8 +10,11 @@ import itertools
 import json
 import math
 import random
+import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -225,7 +228,18 @@ def test_silence_ends_with_the_time_given(find: Callable[..., Endpoints]) -> Non
     assert caught.value.reason == "timeout"
 
 
-def test_nobody_listening_is_an_error(find: Callable[..., Endpoints]) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals as POSIX has them")
+def test_an_interrupt_ends_the_command_at_once() -> None:
+    asked = threading.Event()
+    with Nameserver(lambda _query, _tcp: asked.set()) as server:
+        arguments = ["srv", "x.test", "--timeout", "60", "--nameserver", f"127.0.0.1:{server.port}"]
+        started = subprocess.Popen([sys.executable, "-m", "xep419", *arguments])
+        assert asked.wait(30)
+        started.terminate()
+        assert started.wait(2) == 128 + signal.SIGTERM
+
+
+def test_nobody_listening_is_an_error() -> None:
     with Nameserver(lambda _query, _tcp: None) as server:
         port = server.port
     with pytest.raises(ResolutionError) as caught:
@@ -405,6 +419,18 @@ def test_wrong_usage_of_the_command(arguments: list[str], message: str) -> None:
     done = invoke(*arguments)
     assert done.exit_code == 2
     assert done.stderr.splitlines()[-1] == message
+
+
+def test_every_example_in_the_help_works() -> None:
+    lines = re.findall(r"^    xep419 srv (.*)$", invoke("--help").stdout, re.M)
+    assert len(lines) == 3
+    text = "".join(f"_xmpps-{kind}._tcp.example.org SRV 0 0 1 host.test.\n" for kind in ("client", "server"))
+    with Nameserver(lambda query, _tcp: zone(query, text + "host.test A 127.0.0.1")) as server:
+        for line in lines:
+            asked = re.sub(r" --nameserver \S+", "", line)
+            done = invoke(*asked.split(), "--nameserver", f"127.0.0.1:{server.port}")
+            assert done.exit_code == ("--connect" in line)  # with which nobody listens
+            assert "host.test" in done.stdout
 
 
 @pytest.mark.parametrize("missing", ["dns", "idna"])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import queue
 import re
+import threading
 import time
 from collections.abc import Sequence
-from concurrent import futures
 from typing import Any, Literal, NamedTuple, TypeVar
 
 try:
@@ -118,15 +119,33 @@ def ask(resolver: dns.resolver.Resolver, batch: Batch) -> list[Answer]:
     """The answers, in the order of the questions.
 
     A thread still waiting at the deadline (dnspython may sleep past it before it tries again, two seconds at most)
-    is left to end by itself.
+    ends by itself; being a daemon, it keeps neither the caller nor the interpreter.
     """
-    pool = futures.ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="xep419.srv")
-    try:
-        asked = [pool.submit(_answer, resolver, question, batch.deadline) for question in batch.questions]
-        done, _late = futures.wait(asked, timeout=_left(batch))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return [future.result() if future in done else _LATE for future in asked]
+    questions = list(enumerate(batch.questions))
+    turn = threading.Lock()
+    given: queue.SimpleQueue[tuple[int, Answer | Exception]] = queue.SimpleQueue()
+
+    def answer_some() -> None:
+        while True:
+            with turn:
+                if not questions:
+                    return
+                number, question = questions.pop(0)
+            try:
+                given.put((number, _answer(resolver, question, batch.deadline)))
+            except Exception as error:
+                given.put((number, error))
+
+    for _ in range(min(AT_A_TIME, len(questions))):
+        threading.Thread(target=answer_some, name="xep419.srv", daemon=True).start()
+    answers = [_LATE] * len(batch.questions)
+    with contextlib.suppress(queue.Empty):
+        for _ in batch.questions:
+            number, answer = given.get(timeout=_left(batch))
+            if isinstance(answer, Exception):
+                raise answer
+            answers[number] = answer
+    return answers
 
 
 def _answer(resolver: dns.resolver.Resolver, question: Question, deadline: float) -> Answer:

@@ -34,7 +34,7 @@ from .stream import StanzaStream
 _STREAMS = "{http://etherx.jabber.org/streams}"
 _STREAM_ERRORS = "{urn:ietf:params:xml:ns:xmpp-streams}"
 _STARTTLS = "urn:ietf:params:xml:ns:xmpp-tls"
-_RECEIVED = 1 << 14
+_AT_A_TIME = 1 << 14
 _UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
@@ -152,6 +152,7 @@ class _Connection:
         self._endpoint = endpoint
         self._deadline = deadline
         self._stream = StanzaStream()
+        self._received = b""
         with _during("connecting"):
             self._socket = socket.create_connection((address, endpoint.port), self._left())
 
@@ -174,11 +175,12 @@ class _Connection:
             if self._element(features).find(f"{{{_STARTTLS}}}starttls") is None:
                 raise LinkError("the server does not offer STARTTLS")
             self._send(f"<starttls xmlns='{_STARTTLS}'/>")
-            answer = self._element(self._next_element()).tag
-            if answer != f"{{{_STARTTLS}}}proceed":
-                raise LinkError(f"<proceed/> is expected, not {answer!r}")
-            if self._stream.pending:
-                # What came in the clear must not pass for something that came over TLS (CVE-2011-0411).
+            answer = self._next_element()
+            tag = self._element(answer).tag
+            if tag != f"{{{_STARTTLS}}}proceed":
+                raise LinkError(f"<proceed/> is expected, not {tag!r}")
+            if self._received[-len(answer) :] != answer[-len(self._received) :]:
+                # Somebody would have it pass for something that came over TLS (CVE-2011-0411).
                 raise LinkError("the server sent more in the clear after <proceed/>")
         self._stream = StanzaStream()
 
@@ -218,10 +220,10 @@ class _Connection:
         """The next first-level element; before the answer to what was sent the server sends no second one."""
         while True:
             self._socket.settimeout(self._left())
-            received = self._socket.recv(_RECEIVED)
-            if not received:
+            self._received = self._socket.recv(_AT_A_TIME)
+            if not self._received:
                 raise LinkError("the server closed the connection")
-            elements = self._stream.feed(received)
+            elements = self._stream.feed(self._received)
             if len(elements) > 1:
                 raise LinkError("the server sent more than it was asked for")
             if elements:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -273,7 +275,6 @@ def test_every_server_opens_a_stream(server: Server) -> None:
     for port, tls in ((server.c2s, "starttls"), (server.tls, "direct")):
         endpoint = Endpoint(server.domain, "client", "localhost", port, tls, 0, 0, ("127.0.0.1",))
         link = probe(endpoint, ca_file=str(server.ca))
-        print(link)
         assert link.verified, link.certificate.problem
         assert all(xep419.is_secure(name) or xep419.upgrade_name(name) != name for name in link.namespaces)
 
@@ -289,8 +290,41 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_the_command_shows(links: tuple[Links, str], certificate: Path) -> None:
-    done = command("xmpp.test", "--nameserver", links[1], "--connect", "--ca-file", str(certificate))
-    print(done.stdout, done.stderr)
+def test_the_command_opens_every_link(links: tuple[Links, str], certificate: Path) -> None:
+    ports, nameserver = links
+    done = command("xmpp.test", "--nameserver", nameserver, "--connect", "--ca-file", str(certificate))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line[:2] in ("1.", "2.")] == [
+        f"1. host.xmpp.test, port {ports.c2s_tls}, direct",
+        f"2. host.xmpp.test, port {ports.c2s}, starttls",
+    ]
+    assert lines.count("   certificate  holds for xmpp.test") == 2
+
+
+def test_the_command_fails_without_a_certificate_that_holds(links: tuple[Links, str]) -> None:
+    done = command("xmpp.test", "--server", "--nameserver", links[1], "--connect", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)["endpoints"]
+    assert [(e["tls"], e["link"]["verified"], e["link"]["certificate"]["problem"]) for e in found] == [
+        (tls, False, "self-signed certificate") for tls in ("direct", "starttls")
+    ]
+
+
+def test_the_command_fails_where_nobody_listens(links: tuple[Links, str]) -> None:
+    done = command("closed.test", "--nameserver", links[1], "--connect")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "   no stream    127.0.0.1: connecting: Connection refused"
+
+
+def test_the_command_takes_no_longer_than_it_is_given(links: tuple[Links, str]) -> None:
+    began = time.monotonic()
+    done = command("xmpp.test", "--nameserver", "127.0.0.1:9", "--timeout", "1", "--connect")
+    assert done.returncode == 1
+    assert time.monotonic() - began < 5  # the interpreter's own start included
+
+
+def test_a_second_nameserver_is_asked_where_the_first_is_not_there(nameserver: str) -> None:
+    done = command("direct.dns.test", "--nameserver", "127.0.0.1:9", "--nameserver", nameserver)
     assert done.returncode == 0
-    assert done.stdout == ""
+    assert " one.dns.test   443  direct " in done.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import ssl
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -80,10 +81,10 @@ def srv(
     ca_file: str | None,
     as_json: bool,
 ) -> None:
-    """Find where the XMPP service of DOMAIN is: its SRV records of both kinds, in the order to try.
+    """Find where a domain's XMPP service is; try the links.
 
-    The records of _xmpp-client and _xmpps-client make one list (XEP-0368). Among those of one priority the order is
-    drawn by weight, and may differ from run to run.
+    The SRV records for STARTTLS and for direct TLS make one list, in the order to try (XEP-0368). Among those of one
+    priority the order is drawn by weight, and may differ from run to run.
     """
     kind: Kind = "server" if to_server else "client"
     deadline = time.monotonic() + timeout
@@ -130,7 +131,9 @@ def _probe_all(
         except LinkError as error:
             results.append(error)
         except OSError as error:
-            raise FileError(printable(ca_file or "the system's certificates"), error.strerror or str(error)) from error
+            unreadable = "it holds no certificate of an authority (PEM is expected)"
+            reason = unreadable if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+            raise FileError(printable(ca_file or "the system's certificates"), reason) from error
         yield results[-1]
 
 
