@@ -11,7 +11,7 @@ SOURCES := setup.py pyproject.toml $(wildcard csrc/*.h xep419/_core/*.pyx xep419
 help:
 	@echo "make demo                build, then upgrade and encrypt a recorded XMPP stream and show what changed"
 	@echo "make test                build, then run the tests on every instruction set and in pure Python"
-	@echo "make interop             the tests against Prosody and ejabberd, as root, where these are installed"
+	@echo "make interop             the tests against real servers, as root, where these are installed"
 	@echo "make lint                ruff and mypy --strict"
 	@echo "make bench               every operation beside its peers, on every instruction set: tables"
 	@echo "make bench-guard         the guards: ratios to peers, scaling, instructions per byte"
