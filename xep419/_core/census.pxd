@@ -18,7 +18,6 @@ cdef struct Counted:
 # The names counted so far: entries in order of first appearance, their letters one behind the other, and a hash table
 # of their places (plus one; 0 is empty). After init_census(), free_census() must follow.
 cdef struct Census:
-    uint64_t seed[2]
     uint64_t insecure
     uint64_t secure
     uint64_t overflow       # of these, the names that found no place

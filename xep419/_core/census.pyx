@@ -46,10 +46,21 @@ cdef enum:
 cdef dict KINDS = {scope.value: scope for scope in Scope if scope is not Scope.ALL}
 
 
+# Of the process, as that of Python's own hash: asking for one releases the GIL.
+cdef uint64_t SEED[2]
+
+
+cdef int fill_seed() except -1:
+    seed = os.urandom(sizeof(SEED))
+    memcpy(SEED, <const char *>(<bytes>seed), sizeof(SEED))
+    return 0
+
+
+fill_seed()
+
+
 cdef int init_census(Census *c) except -1:
-    seed = os.urandom(sizeof(c.seed))
     memset(c, 0, sizeof(Census))
-    memcpy(c.seed, <const char *>(<bytes>seed), sizeof(c.seed))
     c.entries = <Counted *>malloc(FIRST_NAMES * sizeof(Counted))
     c.letters = <uint8_t *>malloc(FIRST_LETTERS)
     c.slots = <uint32_t *>calloc(2 * FIRST_NAMES, sizeof(uint32_t))
@@ -77,12 +88,12 @@ cdef inline uint64_t word_at(const uint8_t *p) noexcept nogil:
     return word
 
 
-cdef inline uint64_t hash_of(const Census *c, const uint8_t *name, size_t size, uint64_t sort) noexcept nogil:
+cdef inline uint64_t hash_of(const uint8_t *name, size_t size, uint64_t sort) noexcept nogil:
     """Sixteen bytes at a time, multiplied with what came before under the seed; the last ones overlap."""
-    cdef uint64_t state = c.seed[0] ^ (sort << 32 | size), left = 0, right = 0
+    cdef uint64_t state = SEED[0] ^ (sort << 32 | size), left = 0, right = 0
     cdef size_t i = 0
     while size - i > 16:
-        state = fold(word_at(name + i) ^ c.seed[1], word_at(name + i + 8) ^ state)
+        state = fold(word_at(name + i) ^ SEED[1], word_at(name + i + 8) ^ state)
         i += 16
     if size >= 8:
         left = word_at(name + (size - 16 if size >= 16 else 0))
@@ -90,7 +101,7 @@ cdef inline uint64_t hash_of(const Census *c, const uint8_t *name, size_t size, 
     else:
         for i in range(size):
             left = left << 8 | name[i]
-    return fold(left ^ c.seed[1], right ^ state)
+    return fold(left ^ SEED[1], right ^ state)
 
 
 cdef bint grow_slots(Census *c) noexcept nogil:
@@ -158,7 +169,7 @@ cdef inline void count_name(Census *c, const uint8_t *name, const Finding *found
     if size > <size_t>LONGEST_NAME:
         c.overflow += 1
         return
-    hash = hash_of(c, name, size, <uint64_t>found.kind << 1 | found.secure)
+    hash = hash_of(name, size, <uint64_t>found.kind << 1 | found.secure)
     slot = hash & c.mask
     while c.slots[slot]:
         entry = &c.entries[c.slots[slot] - 1]

@@ -320,10 +320,10 @@ cdef bint grow_names(Place *f) noexcept nogil:
     return True
 
 
-cdef bint grow_letters(Checking *c, size_t room) noexcept nogil:
+cdef bint grow_letters(Checking *c, size_t room, size_t limit) noexcept nogil:
     cdef bint few = c.letters == c.few
     cdef uint8_t *grown
-    room = max(room, 2 * c.room)
+    room = max(room, min(2 * c.room, limit))
     grown = <uint8_t *>realloc(NULL if few else c.letters, room + NAME_SLACK)
     if grown is NULL:
         return False
@@ -339,7 +339,7 @@ cdef inline Event keep_letters(Place *f, const Piece *x, size_t start, size_t si
     cdef Checking *c = f.checking
     if size > f.limit - c.size:
         return fail(f, NAMES_LIMIT, start - 1, start - 1)
-    if size > c.room - c.size and not grow_letters(c, c.size + size):
+    if size > c.room - c.size and not grow_letters(c, c.size + size, f.limit):
         return NO_MEMORY
     if size <= <size_t>NAME_SLACK and start >= f.base and f.base + x.n - start >= <size_t>NAME_SLACK:
         memcpy(c.letters + c.size, x.p + (start - f.base), NAME_SLACK)
