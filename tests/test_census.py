@@ -294,3 +294,33 @@ def test_an_object_without_its_beginning_counts_nothing() -> None:
     encryptor = Encryptor(census=census)
     encryptor.update(b"<a xmlns='http:'/>")
     assert census.insecure == 1
+
+
+# -- whole documents ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from([document.encode() for document in DOCUMENTS.values()])), st.binary(max_size=40))
+def test_whole_documents_are_counted_each_by_itself(documents: list[bytes], begun: bytes) -> None:
+    """A document that was begun in pieces is not disturbed by them, nor they by it."""
+    begun = b"<a xmlns='http://a" + begun
+    census = NamespaceCensus()
+    census.update(begun)
+    census.count(documents)
+    census.finalize()
+    expected = NamespaceCensus()
+    for document in documents:
+        one = NamespaceCensus()
+        one.update(document)
+        one.finalize()
+        assert one.insecure == len(xep419.upgrade(document)) - len(document)
+    expected.count([*documents, begun])
+    assert (census.insecure, census.secure) == (expected.insecure, expected.secure)
+    assert census.counts() == expected.counts()
+
+
+def test_a_document_in_utf_16_is_refused_and_those_before_it_are_counted() -> None:
+    census = NamespaceCensus()
+    with pytest.raises(EncodingError):
+        census.count([b"<a xmlns='http://a'/>", "<a/>".encode("utf-16"), b"<a xmlns='http://b'/>"])
+    census.count(["<a xmlns='http://c'/>"])
+    assert [name for name, _kind, _secure in census.counts()] == ["http://a", "http://c"]

@@ -12,9 +12,7 @@ from libc.string cimport memchr, memmove
 
 import operator
 
-from .buffers cimport (
-    GIL_RELEASE_BYTES, Source, acquire, new_bytes, release,
-)
+from .buffers cimport ASCII, GIL_RELEASE_BYTES, UTF8, Source, acquire, new_bytes, release
 from .census cimport Census, count_names, counts_of, free_census, init_census
 from .cipher cimport fold_rounds, rotate, rotated
 from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
@@ -295,6 +293,20 @@ cdef class NamespaceCensus(_Incremental):
         """Counts what was held back as it would be at the end of the document. The counts stay."""
         self.end()
 
+    def count(self, documents, /) -> None:
+        """Counts the names of whole documents, each by itself; a document that :meth:`update` has begun goes on after.
+
+        :param documents: an iterable of such data as :meth:`update` takes.
+        :raises EncodingError: one is in UTF-16 or UTF-32; those before it are counted.
+        """
+        self.check_usable()
+        self.busy = True
+        try:
+            for document in documents:
+                self.count_whole(document)
+        finally:
+            self.busy = False
+
     @property
     def insecure(self) -> int:
         """How many names so far were insecure: the letters that an upgrade adds."""
@@ -320,9 +332,33 @@ cdef class NamespaceCensus(_Incremental):
         return counts_of(&self.table)
 
     cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
-        self.count(p, plan, freely)
+        self.count_plan(p, plan, freely)
 
-    cdef int count(self, const uint8_t *p, const Plan *plan, bint freely) except -1:
+    cdef int count_whole(self, object document) except -1:
+        cdef Source source
+        cdef Plan plan
+        cdef Scanner scanner
+        cdef bint freely
+        acquire(&source, document, "a document")
+        init_plan(&plan)
+        try:
+            freely = source.n >= GIL_RELEASE_BYTES
+            if source.form != ASCII and source.form != UTF8:
+                check_head(source.data, source.n)
+            init_scanner(&scanner, self.scanner.scopes)
+            if freely:
+                with nogil:
+                    scan_names(&scanner, source.data, source.n, True, &plan)
+            else:
+                scan_names(&scanner, source.data, source.n, True, &plan)
+            if plan.failed:
+                raise MemoryError("no memory for the positions of the names")
+            return self.count_plan(source.data, &plan, freely)
+        finally:
+            free_plan(&plan)
+            release(&source)
+
+    cdef int count_plan(self, const uint8_t *p, const Plan *plan, bint freely) except -1:
         if freely:
             with nogil:
                 count_names(&self.table, p, plan)
@@ -337,7 +373,7 @@ cdef class NamespaceCensus(_Incremental):
             raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
         self.busy = True
         try:
-            return self.count(p, plan, freely)
+            return self.count_plan(p, plan, freely)
         finally:
             self.busy = False
 

@@ -6,13 +6,13 @@ import _thread
 import contextlib
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .._encoding import HEAD_BYTES, check_encoding
 from ..errors import LimitExceededError, XEP419Error
 from ..names import Scope, resolve_references
 from .cipher import fold_rounds, rotate, to_bytes
-from .namespaces import scope_bits, splice_down, splice_up
+from .namespaces import find, scope_bits, splice_down, splice_up
 from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Finding, Scanner
 
 TYPE_CHECKING = False
@@ -170,6 +170,14 @@ class NamespaceCensus(_Incremental):
     def finalize(self) -> None:
         """Counts what was held back as it would be at the end of the document. The counts stay."""
         self._end()
+
+    def count(self, documents: Iterable[Buffer | str], /) -> None:
+        """Counts the names of whole documents, each by itself."""
+        self._check_usable()
+        with self._used_alone():
+            for document in documents:
+                data = to_bytes(document)
+                self._count(data, find(document, data, self._scanner.scopes))
 
     @property
     def insecure(self) -> int:
