@@ -215,6 +215,12 @@ ERRORS = {
     errors.EncodingError: {ValueError},
     errors.PartialEncryptionError: set(),
     errors.InsecureNamespaceError: set(),
+    errors.UnknownNamespaceError: {LookupError},
+    errors.ResolutionError: set(),
+    errors.LinkError: set(),
+    errors.ArchiveError: set(),
+    errors.CorruptArchiveError: {ValueError},
+    errors.UnsupportedArchiveError: {ValueError},
 }
 BUILT_IN = {
     ArithmeticError,

@@ -102,7 +102,7 @@ class UnknownNamespaceError(XEP419Error, KeyError):
     """A name that is neither registered with the XMPP Registrar nor the target namespace of a XEP."""
 
     def __str__(self) -> str:
-        return self.message  # KeyError would show its repr
+        return str(self.args[0])  # KeyError would show its repr
 
 
 class ResolutionError(XEP419Error):
