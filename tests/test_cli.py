@@ -51,6 +51,8 @@ COMMANDS = (
     "info",
 )
 TRANSFORMS = COMMANDS[:5]
+#: their examples need more than files: test_srv.py has a nameserver for them, test_cli_archive.py archives
+ELSEWHERE = ("srv", "archive")
 RUN = (sys.executable, "-m", "xep419")
 
 STANZA = (
@@ -855,8 +857,8 @@ def examples(*name: str) -> list[str]:
 @POSIX
 @pytest.mark.parametrize(
     "line",
-    [line for name in ((), *((name,) for name in COMMANDS if name != "srv")) for line in examples(*name)],
-    ids=str,  # those of srv ask DNS: test_srv.py has a nameserver for them
+    [line for name in ((), *((name,) for name in COMMANDS if name not in ELSEWHERE)) for line in examples(*name)],
+    ids=str,
 )
 def test_every_example_in_the_help_works(tmp_path: Path, line: str) -> None:
     for file in ("stanza.xml", "archive.xml"):

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ArchiveError
+from . import database_job
+from .copying import copying_rate
+from .database_job import DatabaseJob, is_database
 from .engines import Engine
 from .job import FilesJob, Observer, Root, Silent
 from .journal import Status, journal_for, read_status
@@ -43,6 +46,7 @@ def reencrypt(
     engine: EngineName | Engine = "local",
     scheduler: str | None = None,
     journal: Source | None = None,
+    compare: bool = False,
     observer: Observer | None = None,
 ) -> Report:
     """Upgrades the namespaces of an archive and encrypts its stanzas with Double ROT-13 (XEP-0419).
@@ -63,6 +67,7 @@ def reencrypt(
     :param engine: ``"local"`` (threads) or ``"dask"`` (see ``scheduler``).
     :param scheduler: the address of a Dask scheduler; by default a cluster of this machine's processors.
     :param journal: where the journal is kept; by default beside the target.
+    :param compare: measures afterwards how fast a sample of the same bytes is copied (``Report.copying``).
     :param observer: is told how the job goes on.
     :raises ArchiveError: the job cannot go on. What is done stays done; the same call goes on from there.
     """
@@ -74,9 +79,15 @@ def reencrypt(
     settings = Settings(recoding, "", verify, dry_run, format, _as_options(options))
     report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
     with _running(report, _engine(engine, jobs, scheduler)) as chosen:
+        if dry_run:
+            _rehearse(roots, settings, chosen, report, observer or Silent())
+            return report
         for place, shared in jobs_roots:
             path = Path(journal) if journal is not None else _journal_path(place)
-            FilesJob(shared, settings, chosen, report, observer or Silent()).run(path, restart=restart)
+            job = _job(shared, settings, chosen, report, observer or Silent())
+            job.run(path, restart=restart)
+    if compare and report.bytes_worked_on:
+        report.copying = copying_rate(roots)
     return report
 
 
@@ -97,7 +108,7 @@ def scan(
     settings = Settings(Recoding(rounds_from), "", True, True, format, _as_options(options))
     report = _report("scan", roots, None, settings)
     with _running(report, _engine("local", jobs, None)) as engine:
-        FilesJob(roots, settings, engine, report, observer or Silent()).run(Path(), restart=False)
+        _rehearse(roots, settings, engine, report, observer or Silent())
     return report
 
 
@@ -121,7 +132,11 @@ def verify(
     settings = Settings(Recoding(rounds_from, rounds_to, upgrade), "", True, True, format, _as_options(options))
     report = _report("verify", roots, target, settings)
     with _running(report, _engine("local", jobs, None)) as engine:
-        FilesJob(roots, settings, engine, report, observer or Silent(), ProvingUnit).run(Path(), restart=False)
+        files = [root for root in roots if not root.is_database]
+        FilesJob(files, settings, engine, report, observer or Silent(), ProvingUnit).run(Path(), restart=False)
+        for root in roots:
+            if root.is_database:
+                database_job.prove(root, settings, report)
     return report
 
 
@@ -178,20 +193,44 @@ def _roots(sources: list[Source], target: Source | None, in_place: bool) -> list
     if in_place == (target is not None):
         raise ValueError("expected either a target or in_place, got " + ("both" if in_place else "neither"))
     locations = [_existing(source) for source in sources]
+    databases = [is_database(source) for source in sources]
     if target is None:
-        return [Root(location, location) for location in locations]
+        return [Root(place, place, "", kind) for place, kind in zip(locations, databases, strict=True)]
+    for location, kind in zip(locations, databases, strict=True):
+        if kind and not location.is_local:
+            raise ValueError(f"{location}: a database that is named by its URL is re-encrypted in place")
     into = Location.of(target)
     if len(locations) == 1 and not _names_directory(locations[0], target):
-        roots = [Root(locations[0], into)]
+        roots = [Root(locations[0], into, "", databases[0])]
     else:
-        roots = [Root(location, into.child(location.name), location.name) for location in locations]
+        roots = [
+            Root(place, into.child(place.name), place.name, kind)
+            for place, kind in zip(locations, databases, strict=True)
+        ]
     _refuse_overlaps(roots)
     return roots
 
 
+def _rehearse(roots: list[Root], settings: Settings, engine: Engine, report: Report, observer: Observer) -> None:
+    """Reads and counts everything, and changes nothing."""
+    files = [root for root in roots if not root.is_database]
+    FilesJob(files, settings, engine, report, observer).run(Path(), restart=False)
+    for root in roots:
+        if root.is_database:
+            database_job.rehearse(root, settings, report)
+
+
+def _job(
+    roots: list[Root], settings: Settings, engine: Engine, report: Report, observer: Observer
+) -> FilesJob | DatabaseJob:
+    if roots[0].is_database:
+        return DatabaseJob(roots[0], settings, engine, report, observer)
+    return FilesJob(roots, settings, engine, report, observer)
+
+
 def _existing(source: Source) -> Location:
     location = Location.of(source)
-    if not exists(location):
+    if not is_database(source) and not exists(location):
         raise ArchiveError(f"{location}: there is no such file or directory")
     return location
 
@@ -212,9 +251,7 @@ def _refuse_overlaps(roots: list[Root]) -> None:
             raise ValueError(f"two sources would both be written to {root.target}")
         seen.add(target)
         if f"{target}/".startswith(f"{source}/") or f"{source}/".startswith(f"{target}/"):
-            raise ValueError(
-                f"{root.source} and {root.target} are one within the other: choose in_place or another target"
-            )
+            raise ValueError(f"{root.source} and {root.target} are one within the other: choose another target")
 
 
 def _resolved(location: Location) -> str:
@@ -223,9 +260,11 @@ def _resolved(location: Location) -> str:
 
 def _sharing_journals(roots: list[Root], target: Source | None) -> list[tuple[Location, list[Root]]]:
     """The roots of each journal, and the place that it is beside: the target as it was named, or a source in place."""
-    if target is not None and len(roots) > 1:
-        return [(Location.of(target), roots)]
-    return [(root.target, [root]) for root in roots]
+    files = [root for root in roots if not root.is_database]
+    alone = [root for root in roots if root.is_database]
+    if target is None or len(roots) == 1:
+        return [(root.target, [root]) for root in roots]
+    return [(Location.of(target), files)] * bool(files) + [(root.target, [root]) for root in alone]
 
 
 def _journal_path(target: Location) -> Path:

@@ -70,6 +70,7 @@ class Root:
     source: Location
     target: Location
     name: str = ""
+    is_database: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -99,6 +100,8 @@ class FilesJob:
 
     def run(self, journal_path: Path, *, restart: bool) -> None:
         """:raises ArchiveError: the job cannot go on; what is done stays done, and is journalled."""
+        if not self._roots:
+            return
         if self._settings.dry_run:
             self._work()
             return

@@ -191,6 +191,12 @@ class Journal:
             rows = self._database.execute("SELECT * FROM unit WHERE state = 'intended'").fetchall()
         return [_as_record(row) for row in rows]
 
+    def all_done(self) -> Iterator[Record]:
+        """Every unit that is done, in the order of their keys."""
+        with self._failing():
+            for row in self._database.execute("SELECT * FROM unit WHERE state = 'done' ORDER BY key"):
+                yield _as_record(row)
+
     def intend(self, records: Iterable[Record]) -> None:
         self._write(records, "intended")
 

@@ -148,6 +148,7 @@ def reencrypt(
             engine=engine,
             scheduler=scheduler,
             journal=journal,
+            compare=not as_json,
             observer=observer,
         )
     _finish(report, report_file, as_json)
@@ -178,9 +179,9 @@ def scan(
     report_file: str | None,
     as_json: bool,
 ) -> None:
-    """Count the namespaces of an archive, with their secure forms, and change nothing.
+    """Count the namespaces of an archive; change nothing.
 
-    It also says where else names stand that no job touches. Exit status 3: some units cannot be read.
+    Names are told with their secure forms, and where else names stand that no job touches. Exit status 3: some units cannot be read.
     """
     offered = _offered()
     with _failing(), _observer(as_json) as observer:
@@ -226,7 +227,9 @@ def verify(
     report_file: str | None,
     as_json: bool,
 ) -> None:
-    """Prove that a target holds the sources, but for the inserted letters.
+    """Prove that nothing was lost.
+
+    A target must hold the sources, but for the inserted letters.
 
     Reads both sides again. Exit status 3: some units differ, or are missing; they are listed.
     """
@@ -257,7 +260,9 @@ Examples:
 @click.option("--journal", metavar="FILE", help="The job's journal, where it is not beside the target.")
 @json_option
 def status(target: str, journal: str | None, as_json: bool) -> None:
-    """Tell how the job on a TARGET stands: running, interrupted or done.
+    """Tell how the job on a TARGET stands.
+
+    It is running, was interrupted, or is done.
 
     TARGET is what was given as -o, or as SOURCE with --in-place. Exit status 1: no job was begun on it.
     """

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .files import printable
-from .progress import MOMENT
+from .progress import MOMENT, REDRAWN
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,53 +20,52 @@ class ArchiveProgress:
     """
 
     def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._begun = time.monotonic()
         self._units = self._units_done = self._size = self._size_done = 0
         self._name = ""
-        self._bar: Progress | None = None
-        self._count = threading.Lock()
+        self._adding = threading.Lock()
+        self._ended = threading.Event()
+        # A thread of its own: a unit may take long, and the coordinator waits for it.
+        self._drawer = threading.Thread(target=self._draw, daemon=True) if shown else None
 
     def __enter__(self) -> ArchiveProgress:
+        if self._drawer is not None:
+            self._drawer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._ended.set()
+        if self._drawer is not None:
+            self._drawer.join()
 
     def found(self, units: int, size: int) -> None:
         self._units += units
         self._size += size
-        self._draw()
 
     def working(self, name: str) -> None:
         self._name = printable(name)
-        self._draw()
 
     def advance(self, count: int) -> None:
-        with self._count:
+        with self._adding:
             self._size_done += count
 
     def done(self, units: int) -> None:
         self._units_done += units
-        self._draw()
 
     def _draw(self) -> None:
-        if not self._shown or time.monotonic() - self._begun < MOMENT:
+        if self._ended.wait(MOMENT):
             return
-        if self._bar is None:
-            self._bar = _new_bar()
-            self._bar.start()
-        for task in self._bar.task_ids:
-            self._bar.update(
-                task,
-                total=max(self._size, 1),
-                completed=min(self._size_done, self._size),
-                description=self._name,
-                units=f"{self._units_done} of {self._units}",
-            )
+        with _new_bar() as bar:
+            (task,) = bar.task_ids
+            while not self._ended.wait(REDRAWN):
+                bar.update(
+                    task,
+                    total=self._size or None,
+                    completed=min(self._size_done, self._size),
+                    description=self._name,
+                    units=f"{self._units_done} of {self._units}",
+                )
 
 
 def _new_bar() -> Progress:

@@ -123,9 +123,10 @@ def _print_summary(console: Console, report: Report) -> None:
 def print_status(found: Status) -> None:
     console = _console()
     state = "running" if found.running else "done" if found.finished is not None else "interrupted: give it again"
-    console.print(
-        f"{state}, begun {_moment(found.started)}" + (f", done {_moment(found.finished)}" if found.finished else "")
-    )
+    console.print(f"state       {state}")
+    console.print(f"begun       {_moment(found.started)}")
+    if found.finished is not None:
+        console.print(f"done        {_moment(found.finished)}")
     console.print(f"units done  {found.units:,}")
     console.print(f"stanzas     {found.tally.stanzas:,}")
     console.print(f"skipped     {found.tally.skipped:,}")
