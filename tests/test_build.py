@@ -27,9 +27,10 @@ from typing import Any, TypeAlias
 import pytest
 
 import xep419
-from xep419 import Scope, _backend
+from xep419 import Scope, _backend, columns
 from xep419._pure import checking as pure_checking
 from xep419._pure import cipher as pure_cipher
+from xep419._pure import columns as pure_columns
 from xep419._pure import framing as pure_framing
 from xep419._pure import incremental as pure_incremental
 from xep419._pure import namespaces as pure_namespaces
@@ -200,6 +201,7 @@ def public(module: ModuleType) -> dict[str, Any]:
 TWINS = {
     "checking": pure_checking,
     "cipher": pure_cipher,
+    "columns": pure_columns,
     "framing": pure_framing,
     "incremental": pure_incremental,
     "namespaces": pure_namespaces,
@@ -209,6 +211,7 @@ TWINS = {
 OFFERED = {
     "checking": {"DocumentChecker", "check_stanza"},
     "cipher": {"rot13", "double_rot13", "rot13_into", "double_rot13_into", "rot13_inplace"},
+    "columns": {"recode_values"},
     "framing": {"StanzaStream"},
     "incremental": {"Encryptor", "Decryptor", "NamespaceCensus"},
     "restoration": {"match_upgraded"},
@@ -220,6 +223,7 @@ PUBLIC: dict[str, ModuleType] = {
     "DocumentChecker": xep419.stream,
     "check_stanza": xep419.stream,
     "NamespaceCensus": xep419.namespaces,
+    "recode_values": columns,
     "match_upgraded": xep419.namespaces,
 }
 

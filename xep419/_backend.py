@@ -39,11 +39,11 @@ def _refuse_other_isas() -> None:
 
 
 if TYPE_CHECKING or not _use_python():
-    from ._core import checking, cipher, framing, incremental, namespaces, restoration
+    from ._core import checking, cipher, columns, framing, incremental, namespaces, restoration
     from ._core.isa import available_isas, build, isa
 else:
     _refuse_other_isas()
-    from ._pure import checking, cipher, framing, incremental, namespaces, restoration
+    from ._pure import checking, cipher, columns, framing, incremental, namespaces, restoration
 
     def isa() -> str:
         """The name of the instruction set in use."""
@@ -63,6 +63,7 @@ __all__ = [
     "build",
     "checking",
     "cipher",
+    "columns",
     "framing",
     "incremental",
     "isa",

@@ -201,20 +201,46 @@ def check_stanza(data, /) -> None:
         release(&source)
 
 
+cdef inline bint may_begin(const uint8_t *p, size_t n, size_t start) noexcept nogil:
+    """Whether a start tag may begin at ``start``."""
+    return start < n and p[start] == c'<' and not (
+        start + 1 < n and (p[start + 1] == c'!' or p[start + 1] == c'?' or p[start + 1] == c'/' or p[start + 1] == 0))
+
+
+cdef inline void begin_element(Place *f, Checking *c, Piece *x, const uint8_t *p, size_t n, size_t start) noexcept nogil:
+    """To walk to the end of the element that begins at ``start``; drop_names() must follow."""
+    memset(f, 0, sizeof(Place))
+    memset(c, 0, sizeof(Checking))
+    init_checking(f, c, MOST_BYTES)
+    f.where = IN_ROOT
+    f.depth = c.single = 1
+    begin_piece(x, p, n)
+    x.at = start
+
+
+cdef bint is_stanza(const uint8_t *p, size_t n) noexcept nogil:
+    cdef Place f
+    cdef Checking c
+    cdef Piece x
+    cdef size_t start = next_letter(p, n, 0)
+    cdef bint ended
+    if not may_begin(p, n, start):
+        return False
+    begin_element(&f, &c, &x, p, n, start)
+    ended = walk(&f, &x) == STANZAS
+    drop_names(&f)
+    return ended and next_letter(p, n, x.at) == n
+
+
 cdef int check_element(Source *source) except -1:
     cdef Place f
     cdef Checking c
     cdef Piece x
     cdef Event event
     cdef size_t start = next_letter(source.data, source.n, 0)
-    if start == source.n or source.data[start] != c'<' or (
-            start + 1 < source.n and source.data[start + 1] in (c'!', c'?', c'/', 0)):
+    if not may_begin(source.data, source.n, start):
         raise not_a_stanza(<bytes>source.data[start:min(start + 2, source.n)], start)
-    init_checking(&f, &c, MOST_BYTES)
-    f.where = IN_ROOT
-    f.depth = c.single = 1
-    begin_piece(&x, source.data, source.n)
-    x.at = start
+    begin_element(&f, &c, &x, source.data, source.n, start)
     event = walk_over(&f, &x)
     try:
         if event == STANZAS:
