@@ -91,9 +91,13 @@ def formats(options: Mapping[str, Any] = NO_OPTIONS) -> tuple[Format, ...]:
 
     :param options: what some formats can be told: see ``OPTIONS``.
     """
+    from .arrow import Arrow
+    from .jsonl import JSONLines
+    from .parquet import Parquet
     from .xml import XMLDocument
 
-    return (XMLDocument(),)
+    column, field = options.get("column"), options.get("field")
+    return (Parquet(column), Arrow(column), JSONLines(field), XMLDocument())
 
 
 def by_name(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Format:
