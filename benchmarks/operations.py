@@ -5,12 +5,15 @@ The cipher runs over ``inputs.octets``, the others over an ``inputs.document`` o
 
 from __future__ import annotations
 
+import itertools
+from array import array
 from collections.abc import Callable
 
 import inputs
 from measure import Call, expecting
 
 import xep419
+from xep419.columns import recode_values
 
 ROTATION = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", b"NOPQRSTUVWXYZABCDEFGHIJKLMnopqrstuvwxyzabcdefghijklm"
@@ -73,6 +76,25 @@ def encrypt(size: int, density: str) -> Call:
 def batch(size: int, density: str) -> Call:
     document = inputs.document(size, density)
     return expecting(lambda: document.upgraded_stanzas, xep419.encrypt_many, document.stanzas, size=size)
+
+
+def offsets_of(stanzas: list[bytes]) -> bytes:
+    """Of Arrow's layout, in 8 bytes each."""
+    return array("q", itertools.accumulate(map(len, stanzas), initial=0)).tobytes()
+
+
+def columns(size: int, density: str, check: bool = True) -> Call:
+    """The stanzas as a column in Arrow's layout."""
+    document = inputs.document(size, density)
+    upgraded = document.upgraded, offsets_of(document.upgraded_stanzas), [], {}
+    args = document.data, offsets_of(document.stanzas)
+    return Call(
+        recode_values,
+        args,
+        size,
+        lambda: "" if recode_values(*args, large=True, check=check) == upgraded else "wrong",
+        {"large": True, "check": check},
+    )
 
 
 def encrypt_each(stanzas: list[bytes]) -> list[bytes]:

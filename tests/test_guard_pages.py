@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -96,6 +97,10 @@ def test_checking(isa: str) -> None:
 
 def test_restoration(isa: str) -> None:
     expect_success("restoration", isa)
+
+
+def test_columns(isa: str) -> None:
+    expect_success("columns", isa)
 
 
 def test_the_cipher(isa: str) -> None:
@@ -429,6 +434,23 @@ def restoration() -> None:
                         assert outcome(match_upgraded, one, other, final=final) == expected, (n, m)
 
 
+def columns() -> None:
+    """One row and two, the values in a guarded page; the offsets, which are copied, in another."""
+    from xep419._pure.columns import recode_values as pure
+    from xep419.columns import recode_values
+
+    first, second = Guarded(), Guarded()
+    for document in DOCUMENTS:
+        for data in pieces_of(document):
+            offsets = struct.pack("=3i", 0, len(data) // 2, len(data))
+            for check in (False, True):
+                options: Any = {"check": check, "rounds_to": 1, "census": True}
+                expected = pure(data, offsets, **options), pure(data, offsets[4:], **options)
+                for values, places in zip(both(data, first), both(offsets, second), strict=True):
+                    found = recode_values(values, places, **options), recode_values(values, places[4:], **options)
+                    assert found == expected, data
+
+
 def check_document(pieces: list[Any]) -> tuple[Any, ...]:
     checker = xep419.stream.DocumentChecker()
     try:
@@ -468,6 +490,7 @@ if __name__ == "__main__":
         streams,
         checking,
         restoration,
+        columns,
     )
     {sweep.__name__: sweep for sweep in SWEEPS}[sys.argv[1]]()
     print(f"{xep419.isa}: {sys.argv[1]} done")

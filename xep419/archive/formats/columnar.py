@@ -24,7 +24,7 @@ except ImportError as error:
     raise ImportError("columnar archives need pyarrow: pip install 'xep419[archive]'") from error
 
 #: bytes of rows worked on at a time, where the file does not force more
-PORTION = 1 << 25
+PORTION = 1 << 24
 #: bytes that the values of a column with offsets of 4 bytes may have
 MOST_BYTES = (1 << 31) - 1
 #: values of a column that are looked at to tell what it holds
