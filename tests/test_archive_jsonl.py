@@ -315,11 +315,15 @@ def test_both_ways_to_the_field_agree_with_the_parser(record: str) -> None:
     if isinstance(value, str):
         text, token = locate(line, "stanza")
         assert token.value == value == json.loads(text[token.start : token.end])
-        assert locate_fast(line, "stanza") == (text, token)
+        same_text, same_token = locate_fast(line, "stanza", '"stanza"')
+        assert (same_text, same_token[:3]) == (text, token[:3])
+        assert same_token.encode is None or same_token.encode(value) == text[token.start : token.end]
     else:
-        for way in (locate, locate_fast):
-            with pytest.raises(ValueError):
-                way(line, "stanza")
+        with pytest.raises(ValueError) as walked:
+            locate(line, "stanza")
+        with pytest.raises(ValueError) as looked_up:
+            locate_fast(line, "stanza", '"stanza"')
+        assert str(looked_up.value) == str(walked.value)
 
 
 @settings(max_examples=400, deadline=None)

@@ -10,9 +10,10 @@ import itertools
 import json
 import re
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import IO, Any, ClassVar, NamedTuple
 
 from ...cipher import rot13
@@ -34,17 +35,21 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BEGIN_VALUE = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([0-9a-fA-F]{4})|\\.")
 _CUT_ELEMENT = re.compile(r'"(?:\s|\\[nrt])*(?:<|\\u003[cC])[A-Za-z_:]')
-_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_WORD, _ESCAPED_WORD = re.compile(r"[A-Za-z0-9_-]+"), re.compile(r"\\u00[2-7]")
 # Nobody wants the numbers, of which int() takes only those of some thousand digits.
 _DECODER: Any = json.JSONDecoder(parse_int=len)
 
 
 class Token(NamedTuple):
-    """A string in a line: where it begins and ends, quotes included, in characters; what it means."""
+    """A string in a line: where it begins and ends, quotes included, in characters; what it means.
+
+    ``encode``, where it is known, spells it as it is spelled, each character by itself and always alike.
+    """
 
     start: int
     end: int
     value: str
+    encode: Callable[[str], str] | None = None
 
 
 class _NoStanzaError(ValueError):
@@ -307,16 +312,15 @@ def locate(line: bytes, field: str) -> tuple[str, Token]:
     return text, token
 
 
-def locate_fast(line: bytes, field: str) -> tuple[str, Token]:
-    """What :func:`locate` says, by one call of the parser where the name stands in the line once.
+def locate_fast(line: bytes, field: str, quoted: str | None) -> tuple[str, Token]:
+    """What :func:`locate` says, by one call of the parser where the name, ``quoted``, stands in the line once.
 
-    Other spellings of a name of letters have escapes like ``\\u0061``: where there are any the members are walked over.
+    Other spellings of it have escapes like ``\\u0061``: where there are any the members are walked over.
     """
     text = _decoded(line)
-    quoted = f'"{field}"'
-    at = text.find(quoted)
-    escaped = "\\" in text
-    if at < 0 or text.find(quoted, at + 1) >= 0 or (escaped and "\\u" in text) or not _WORD.fullmatch(field):
+    if quoted is None or text.count(quoted) != 1:
+        return locate(line, field)
+    if "\\u00" in text and _ESCAPED_WORD.search(text):
         return locate(line, field)
     try:
         record, end = _DECODER.scan_once(text, 0)
@@ -325,11 +329,12 @@ def locate_fast(line: bytes, field: str) -> tuple[str, Token]:
     value = record.get(field) if type(record) is dict else None
     if type(value) is not str or (end != len(text) and _skip(text, end) != len(text)):
         return locate(line, field)
-    begin = _BEGIN_VALUE.match(text, at + len(quoted))
-    assert begin is not None
-    start = begin.end()
-    end = scanstring(text, start + 1, True)[1] if escaped else start + len(value) + 2
-    return text, Token(start, end, value)
+    start = text.find('"', text.find(quoted) + len(quoted))  # only space and a colon before it
+    for encode in (encode_basestring, encode_basestring_ascii):
+        spelled = encode(value)
+        if text.startswith(spelled, start):
+            return text, Token(start, start + len(spelled), value, encode)
+    return text, Token(start, scanstring(text, start + 1, True)[1], value)
 
 
 # -- recoding -----------------------------------------------------------------------------------------------
@@ -337,11 +342,12 @@ def locate_fast(line: bytes, field: str) -> tuple[str, Token]:
 
 def _recoded(lines: list[bytes], first: int, field: str, recoding: Recoding, tally: Tally) -> list[bytes]:
     found: list[tuple[int, str, Token]] = []
+    quoted = f'"{field}"' if _WORD.fullmatch(field) else None  # other names may have other escapes
     for at, line in enumerate(lines):
         if not line or line.isspace():
             continue
         try:
-            found.append((at, *locate_fast(line, field)))
+            found.append((at, *locate_fast(line, field, quoted)))
         except _NoStanzaError as error:
             tally.skip(f"line {first + at}", error.reason, error.offset)
     stored = [_to_bytes(token.value) for _at, _text, token in found]
@@ -366,41 +372,29 @@ def _recoded(lines: list[bytes], first: int, field: str, recoding: Recoding, tal
     for row, (at, text, token) in enumerate(found):
         new_value = new_values[bounds[row] : bounds[row + 1]]
         if new_value != stored[row] and row not in kept:
-            raw = text[token.start + 1 : token.end - 1]
-            spelled = new_value if "\\" not in raw else _to_bytes(_respelled(raw, new_value, stored[row], recoding))
-            lines[at] = text[: token.start + 1].encode() + spelled + text[token.end - 1 :].encode()
+            spelled = _respelled(text, token, new_value, stored[row], recoding)
+            lines[at] = f"{text[: token.start]}{spelled}{text[token.end :]}".encode()
     return lines
 
 
-def _respelled(raw: str, new_value: bytes, stored: bytes, recoding: Recoding) -> str:
-    """The new value with the escapes of the old one, each where it stood."""
-    marks = _marks(recoding.plain(stored), recoding.decoded(new_value))
-    if not recoding.is_visible and "\\u" not in raw and "\\\\" not in raw:
-        return _with_letters(raw, marks, rot13("s", rounds=recoding.rounds_to))
+def _respelled(text: str, token: Token, new_value: bytes, stored: bytes, recoding: Recoding) -> str:
+    """The token of the new value, with the escapes of the old one, each where it stood."""
     new = new_value.decode("utf-8", "surrogatepass")
+    if token.encode is not None:
+        return token.encode(new)
+    spelled = text[token.start : token.end]
+    marks = _marks(recoding.plain(stored), recoding.decoded(new_value))
     pieces: list[str] = []
-    done = shrunk = 0
-    for escape in _ESCAPE.finditer(raw):
+    done = 0
+    shrunk = 1  # the quote
+    for escape in _ESCAPE.finditer(spelled):
         at = escape.start() - shrunk
         shrunk += len(escape[0]) - 1
         at += bisect_right(marks, at)
         pieces += new[done:at], _turned(escape, new[at])
         done = at + 1
     pieces.append(new[done:])
-    return "".join(pieces)
-
-
-def _with_letters(raw: str, marks: list[int], letter: str) -> str:
-    """The token with the letters, where each backslash is the first of the two characters of an escape."""
-    escapes = list(itertools.accumulate(map(len, raw.split("\\"))))  # the character that each one means
-    pieces: list[str] = []
-    done = 0
-    for mark in marks:
-        place = mark + bisect_left(escapes, mark)
-        pieces += raw[done:place], letter
-        done = place
-    pieces.append(raw[done:])
-    return "".join(pieces)
+    return f'"{"".join(pieces)}"'
 
 
 def _turned(escape: re.Match[str], meant: str) -> str:
