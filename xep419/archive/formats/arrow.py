@@ -66,7 +66,7 @@ def _begins_stream(head: bytes) -> bool:
         return False
     if len(head) < 8 + size:
         return len(head) > 8 + 64  # a schema larger than what is seen
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     try:
         pa.ipc.read_schema(pa.py_buffer(head[: 8 + size]))

@@ -30,7 +30,7 @@ from .columnar import (
 )
 
 try:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 except ImportError as error:
     raise ImportError("Arrow archives need pyarrow: pip install 'xep419[archive]'") from error
 
@@ -153,12 +153,12 @@ def prove_by_row(recoding: Recoding) -> ProveColumn:
 def prove_by_dictionary(recoding: Recoding) -> ProveColumn:
     known: list[tuple[pa.Array, pa.Array]] = []
 
-    def prove(array: pa.Array, recoded: pa.Array, first: int) -> Proved:
+    def prove(array: pa.Array, recoded: pa.Array, first: int) -> tuple[int, int]:
         if not same(array.indices, recoded.indices):
             raise RestorationError(f"the dictionary's indices are not the same from row {first} on")
         mine, theirs = array.dictionary, recoded.dictionary
         if known and known[0][0].equals(mine) and known[0][1].equals(theirs):
-            return Proved(0, 0)
+            return 0, 0
         known[:] = [(mine, theirs)]
         if len(mine) != len(theirs):
             raise RestorationError(f"a dictionary of {len(mine)} values is expected, but {len(theirs)} came")

@@ -19,7 +19,7 @@ from ..tally import Tally
 from . import ArchivedStanza, Proved
 
 try:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 except ImportError as error:
     raise ImportError("columnar archives need pyarrow: pip install 'xep419[archive]'") from error
 
@@ -32,7 +32,7 @@ SAMPLES = 16
 
 #: an array and the number of its first row to the array recoded; two arrays and that number to what was proved
 RecodeColumn: TypeAlias = Callable[["pa.Array", int], "pa.Array"]
-ProveColumn: TypeAlias = Callable[["pa.Array", "pa.Array", int], Proved]
+ProveColumn: TypeAlias = Callable[["pa.Array", "pa.Array", int], tuple[int, int]]
 
 
 @contextlib.contextmanager
@@ -284,8 +284,13 @@ def aligned(
         raise RestorationError("the target has more rows than the source")
 
 
-def prove_array(source: pa.Array, target: pa.Array, recoding: Recoding, first: int, what: str = "row") -> Proved:
-    """:raises RestorationError: a value of the target does not give that of the source."""
+def prove_array(
+    source: pa.Array, target: pa.Array, recoding: Recoding, first: int, what: str = "row"
+) -> tuple[int, int]:
+    """Stanzas and letters.
+
+    :raises RestorationError: a value of the target does not give that of the source.
+    """
     stanzas = letters = 0
     for at, (original, recoded) in enumerate(zip(values_of(source), values_of(target), strict=True), first):
         try:
@@ -294,7 +299,7 @@ def prove_array(source: pa.Array, target: pa.Array, recoding: Recoding, first: i
             raise RestorationError(f"{what} {at}: {error.message}", offset=error.offset) from error
         if gained is not None:
             stanzas, letters = stanzas + 1, letters + gained
-    return Proved(stanzas, letters)
+    return stanzas, letters
 
 
 def _prove_value(original: bytes | None, recoded: bytes | None, recoding: Recoding) -> int | None:
@@ -320,6 +325,6 @@ def prove_batches(
         for index, name in enumerate(batch.schema.names):
             if name != column and not same(batch.column(index), other.column(index)):
                 raise RestorationError(f"column {name!r} is not the same in rows {first} to {first + batch.num_rows}")
-        proved = prove(batch.column(column), other.column(column), first)
-        stanzas, letters, first = stanzas + proved.stanzas, letters + proved.letters, first + batch.num_rows
+        proved, gained = prove(batch.column(column), other.column(column), first)
+        stanzas, letters, first = stanzas + proved, letters + gained, first + batch.num_rows
     return Proved(stanzas, letters)

@@ -26,7 +26,7 @@ from .columnar import (
 )
 
 try:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from pyarrow import parquet
 except ImportError as error:
     raise ImportError("Parquet archives need a pyarrow with Parquet: pip install 'xep419[archive]'") from error
