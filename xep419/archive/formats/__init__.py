@@ -89,7 +89,7 @@ class Format(Protocol):
 def formats(options: Mapping[str, Any] = NO_OPTIONS) -> tuple[Format, ...]:
     """All of them, in the order in which they are asked to recognise a file.
 
-    :param options: what some formats can be told: see ``OPTIONS``.
+    :param options: what some formats can be told: ``column`` (Parquet, Arrow), ``field`` (JSON Lines).
     """
     from .arrow import Arrow
     from .jsonl import JSONLines
