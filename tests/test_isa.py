@@ -189,7 +189,7 @@ def test_importing_the_package_loads_little(forced: str | None) -> None:
     others = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
     own = {name for name in others if name.partition(".")[0] == "xep419"}
     assert all(name.startswith(("cython_runtime", "_cython_")) for name in others - own)
-    optional = {"stanza", "cli", "archive", "integrations", "_codecs", "__main__", "_types"}
+    optional = {"stanza", "policy", "cli", "archive", "integrations", "_codecs", "__main__", "_types"}
     assert not optional & {name.split(".")[1] for name in own if "." in name}
 
 
@@ -221,6 +221,9 @@ ERRORS = {
     errors.ArchiveError: set(),
     errors.CorruptArchiveError: {ValueError},
     errors.UnsupportedArchiveError: {ValueError},
+    errors.MalformedJIDError: {ValueError},
+    errors.PinFormatError: {ValueError},
+    errors.PinStoreError: set(),
 }
 BUILT_IN = {
     ArithmeticError,

@@ -210,7 +210,7 @@ def test_require_secure_refuses_an_insecure_name_between_clients() -> None:
     got, (error,) = refused(client, insecure)
     assert got == []
     assert str(error) == (
-        "expected secure namespace names, got 'urn:xmpp:receipts' and 1 more in the message from bob@example.org/phone"
+        "expected 'urn:xmpps:receipts' from bob@example.org (policy requires it), got 'urn:xmpp:receipts' and 1 more"
     )
     assert isinstance(error, InsecureNamespaceError)
     answer = ElementTree.fromstring(b"".join(client.wire.sent))

@@ -121,3 +121,35 @@ class ResolutionError(XEP419Error):
 
 class LinkError(XEP419Error):
     """No XMPP stream could be opened over TLS with an endpoint (:mod:`xep419.probe`)."""
+
+    condition = "policy-violation"
+    #: who sent it, as policy knows them: a bare JID or a domain
+    peer: str | None = None
+    #: the name that came
+    name: str | None = None
+    #: the secure form that was expected
+    expected: str | None = None
+    #: the stanza that was refused, where a stream was being read; ``offset`` counts in it
+    stanza: bytes | None = None
+
+
+class MalformedJIDError(XEP419Error, ValueError):
+    """An address that is not a JID (RFC 7622)."""
+
+    condition = "improper-addressing"
+
+
+class PinStoreError(XEP419Error):
+    """The pins of downgrade protection cannot be read or written; what was stored is as it was.
+
+    :param path: the store's file.
+    :param reason: what is wrong, and what can be done.
+    """
+
+    condition = "internal-server-error"
+    path: str | None = None
+    reason: str | None = None
+
+
+class PinFormatError(XEP419Error, ValueError):
+    """A file of exported pins is not one, or what would become a pin cannot be one."""

@@ -15,6 +15,7 @@ from .. import __version__
 from .archive import archive
 from .files import FileError
 from .info import info
+from .pins import pins
 from .registry import registry
 from .scan import scan
 from .speed import speed
@@ -71,7 +72,7 @@ def command() -> None:
     """
 
 
-for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, registry, srv, archive, speed, info):
+for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, registry, pins, srv, archive, speed, info):
     command.add_command(_subcommand)
 
 

@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 
 #: bytes that a stream's reader holds before it stops reading; asyncio's own default
 STREAM_LIMIT = 1 << 16
+#: seconds that a peer has to read a stream error before the connection is aborted
+FAREWELL = 5.0
+
+_STREAM_ERROR = "<stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
 
 
 class Transformer(Protocol):
-    """One direction of one XML stream, piece by piece: ``Encryptor`` and ``Decryptor`` are such."""
+    """One direction of one XML stream, piece by piece: ``Encryptor`` and ``Decryptor`` are such.
+
+    One that has a true attribute ``reads_stream``, as :class:`xep419.policy.StreamGuard`, knows XMPP streams: its error
+    on incoming data ends the stream with the error's ``condition``, before the connection.
+    """
 
     def update(self, data: Buffer, /) -> bytes: ...
     def finalize(self) -> bytes: ...
@@ -62,7 +70,9 @@ class TransformingTransport(asyncio.Transport):
         self._protocol = protocol
         self._make = transformation.outgoing
         self._outgoing = self._make() if self._make else None
+        self._began = False
         self._ended = False
+        self._farewell: asyncio.TimerHandle | None = None
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -71,6 +81,7 @@ class TransformingTransport(asyncio.Transport):
             if not self.is_closing():
                 raise RuntimeError("Cannot call write() after write_eof()")
             return
+        self._began = True
         if self._outgoing is None:
             self._transport.write(data)
             return
@@ -100,6 +111,26 @@ class TransformingTransport(asyncio.Transport):
     def abort(self) -> None:
         self._ended = True
         self._transport.abort()
+
+    def end_stream(self, condition: str) -> None:
+        """Ends the stream with a stream error (RFC 6120 section 4.9), where one was begun, and the connection.
+
+        A peer that does not read it loses the connection after :data:`FAREWELL` seconds.
+        """
+        if self._ended or not self._began or self.is_closing():
+            self.abort()
+            return
+        self._flush()
+        self._ended = True
+        if not self.is_closing():
+            self._transport.write((_STREAM_ERROR % condition).encode())
+            self._transport.close()
+            self._farewell = asyncio.get_running_loop().call_later(FAREWELL, self._transport.abort)
+
+    def lost(self) -> None:
+        """The connection is gone, and nothing of it is left to abort."""
+        if self._farewell is not None:
+            self._farewell.cancel()
 
     def _end(self) -> None:
         if not self._ended:
@@ -196,8 +227,10 @@ class TransformingProtocol(asyncio.Protocol):
     """Stands between a connection and the protocol it wraps: ``create_server(lambda: TransformingProtocol(Mine()))``.
 
     The wrapped protocol sees a :class:`TransformingTransport` and transformed data; pauses, end of file and loss
-    of the connection reach it as they come. When the peer's data makes the incoming transformer fail, the
-    connection is aborted and ``connection_lost`` is called with its error (an :class:`xep419.XEP419Error`).
+    of the connection reach it as they come. When the peer's data makes the incoming transformer fail, what it had
+    completed before (the error's ``stanzas``) is passed on, the connection is aborted and ``connection_lost`` is called
+    with the error (an :class:`xep419.XEP419Error`). If the transformer ``reads_stream`` the peer is told first, by a
+    stream error.
 
     :raises TypeError: ``protocol`` is not an ``asyncio.Protocol`` (a ``BufferedProtocol`` is none).
     """
@@ -230,7 +263,7 @@ class TransformingProtocol(asyncio.Protocol):
             try:
                 data = self._incoming.update(data)
             except XEP419Error as error:
-                self.fail(error)
+                self._refuse(error)
                 return
         if data:
             self.wrapped.data_received(data)
@@ -245,7 +278,7 @@ class TransformingProtocol(asyncio.Protocol):
             try:
                 rest = self._incoming.finalize()
             except XEP419Error as error:
-                self.fail(error)
+                self._refuse(error)
                 return False
             if rest:
                 self.wrapped.data_received(rest)
@@ -256,6 +289,7 @@ class TransformingProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost:
             self._lost = True
+            self.transport.lost()
             self.wrapped.connection_lost(self._error or exc)
 
     def pause_writing(self) -> None:
@@ -263,6 +297,16 @@ class TransformingProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.wrapped.resume_writing()
+
+    def _refuse(self, error: XEP419Error) -> None:
+        """The incoming data are wrong."""
+        self._error = error
+        if error.stanzas:
+            self.wrapped.data_received(b"".join(error.stanzas))
+        if error.condition and getattr(self._incoming, "reads_stream", False):
+            self.transport.end_stream(error.condition)
+        else:
+            self.transport.abort()
 
     # -- for the transport --------------------------------------------------------------------------------
 

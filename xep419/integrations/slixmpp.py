@@ -25,9 +25,10 @@ except ImportError as error:
 
 from ..cipher import double_rot13
 from ..elements import downgrade_element, scan_element
-from ..errors import InsecureNamespaceError
+from ..errors import InsecureNamespaceError, XEP419Error
 from ..names import Scope, is_secure
 from ..namespaces import scan, upgrade
+from ..policy import SERVER_ADDED, Policy, normal_peer, speaker
 
 #: requests with insecure names that are remembered until they are answered
 MAX_REQUESTS = 1024
@@ -53,10 +54,13 @@ class XEP_0419(BasePlugin):
     - ``downgrade_incoming`` (True): downgrade the names in every stanza that comes.
     - ``known_only`` (True): of these, only names whose insecure form is registered (see :func:`xep419.downgrade`).
     - ``scope`` (``Scope.ALL``): the positions to upgrade, downgrade and check.
-    - ``require_secure`` (False): refuse stanzas between clients that hold an insecure name, other than those in
-      ``server_added``. The sender of a request or message gets a ``policy-violation`` stanza error (RFC 6120 section
-      8.3.3.12), the event ``xep_0419_insecure`` an :class:`xep419.InsecureNamespaceError`, and nobody the stanza. The
-      stream stays open: else any peer could close it.
+    - ``policy`` (None): an :class:`xep419.policy.Policy`, which judges stanzas between clients; with
+      ``upgrade_to_server`` all iqs and messages, for then the server too is expected to use secure names. A room that
+      is joined with ``xep_0045`` becomes one of its ``shared``. The sender of a refused request or message gets a
+      ``policy-violation`` stanza error (RFC 6120 section 8.3.3.12), the event ``xep_0419_insecure`` the error, and
+      nobody the stanza. The stream stays open: else any peer could close it.
+    - ``require_secure`` (False): without a ``policy``, one that refuses every insecure name but those in
+      ``server_added``.
     - ``service_names``, ``server_added``: sets of names, in their insecure form.
     """
 
@@ -76,16 +80,8 @@ class XEP_0419(BasePlugin):
                 "http://jabber.org/protocol/muc#request",
             }  # XEP-0045, 7.8.2 and 7.13
         ),
-        "server_added": frozenset(
-            {
-                "http://jabber.org/protocol/address",  # XEP-0033
-                "http://jabber.org/protocol/muc#user",  # XEP-0045
-                "urn:xmpp:delay",  # XEP-0203
-                "urn:xmpp:mam:tmp",  # ejabberd's mark of an archived message, XEP-0313 before version 0.5
-                "urn:xmpp:sid:0",  # XEP-0359
-                "urn:xmpp:occupant-id:0",  # XEP-0421
-            }
-        ),
+        "policy": None,
+        "server_added": SERVER_ADDED,
     }
 
     def plugin_init(self) -> None:
@@ -95,6 +91,9 @@ class XEP_0419(BasePlugin):
         self._incoming_filter: Callable[[ElementTree.Element], ElementTree.Element] = stream.incoming_filter
         hooks = {"data_received": self._receive, "send_raw": self._send, "incoming_filter": self._filter}
         self._insecure_requests: dict[tuple[str, str], None] = {}  # not answered yet: sender and id, oldest first
+        self._judge: Policy | None = self.policy
+        if self._judge is None and self.require_secure:
+            self._judge = Policy(require_secure=True, exempt=self.server_added, scope=self.scope)
         self._shadowed = {name: vars(stream)[name] for name in hooks if name in vars(stream)}
         vars(stream).update(hooks)
 
@@ -132,16 +131,30 @@ class XEP_0419(BasePlugin):
     def _filter(self, stanza: ElementTree.Element) -> ElementTree.Element:
         """In place of the stream's ``incoming_filter``, which is given every element on the stream's first level."""
         stanza = self._incoming_filter(stanza)
-        if self._comes_from_client(stanza):
-            names = [name for name in scan_element(stanza, scope=self.scope) if not is_secure(name)]
-            unexpected = [name for name in dict.fromkeys(names) if name not in self.server_added]
-            if unexpected and self.require_secure:
-                return self._refused(stanza, unexpected)
-            if names and stanza.get("type") in ("get", "set"):
-                self._note_insecure_request(stanza)
+        from_client = self._comes_from_client(stanza)
+        if self._judge is not None and (from_client or (self.upgrade_to_server and _local_name(stanza) in _JUDGED)):
+            try:
+                self._admit(stanza, self._judge)
+            except XEP419Error as error:
+                return self._refused(stanza, error)
+        if from_client and stanza.get("type") in ("get", "set") and self._holds_insecure(stanza):
+            self._note_insecure_request(stanza)
         if self.downgrade_incoming:
             stanza = downgrade_element(stanza, scope=self.scope, known_only=self.known_only)
         return stanza
+
+    def _admit(self, stanza: ElementTree.Element, policy: Policy) -> None:
+        sender = stanza.get("from") or self.xmpp.boundjid.domain
+        peer = speaker(sender)
+        plugins: Any = self.xmpp.plugin
+        if "xep_0045" in plugins and peer in {
+            normal_peer(str(room)) for room in plugins["xep_0045"].get_joined_rooms()
+        }:
+            policy.shared.add(peer)
+        policy.admit(stanza, peer=peer)
+
+    def _holds_insecure(self, stanza: ElementTree.Element) -> bool:
+        return not all(map(is_secure, scan_element(stanza, scope=self.scope)))
 
     def _comes_from_client(self, stanza: ElementTree.Element) -> bool:
         local, resource = _local_and_resource(stanza.get("from", ""))
@@ -152,30 +165,29 @@ class XEP_0419(BasePlugin):
         if len(self._insecure_requests) > MAX_REQUESTS:
             del self._insecure_requests[next(iter(self._insecure_requests))]
 
-    def _refused(self, stanza: ElementTree.Element, names: list[str]) -> ElementTree.Element:
+    def _refused(self, stanza: ElementTree.Element, error: XEP419Error) -> ElementTree.Element:
         """Tells the sender and the application; gives what slixmpp counts as a stanza and nothing handles."""
-        kind, sender = _local_name(stanza), stanza.get("from", "")
-        if (kind, stanza.get("type")) in _ANSWERED:
-            self.xmpp.send_xml(_policy_violation(stanza))
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        refusal = InsecureNamespaceError(
-            f"expected secure namespace names, got {names[0]!r}{more} in the {kind} from {sender}"
-        )
-        self.xmpp.event("xep_0419_insecure", refusal)
+        if (_local_name(stanza), stanza.get("type")) in _ANSWERED:
+            insecure = isinstance(error, InsecureNamespaceError)
+            kind, condition = ("modify", "policy-violation") if insecure else ("cancel", "internal-server-error")
+            self.xmpp.send_xml(_stanza_error(stanza, kind, condition))
+        self.xmpp.event("xep_0419_insecure", error)
         return ElementTree.Element(stanza.tag.replace("message", "iq"), {"type": "error"})
 
 
+#: what is judged of a server that has been upgraded
+_JUDGED = ("iq", "message")
 #: what is answered with an error; to answer an error or a room would go round in circles
 _ANSWERED = {("iq", "get"), ("iq", "set"), ("message", None), ("message", "normal"), ("message", "chat")}
 
 
-def _policy_violation(stanza: ElementTree.Element) -> ElementTree.Element:
+def _stanza_error(stanza: ElementTree.Element, kind: str, condition: str) -> ElementTree.Element:
     answer = ElementTree.Element(stanza.tag, {"type": "error", "to": stanza.get("from", "")})
     if "id" in stanza.attrib:
         answer.set("id", stanza.attrib["id"])
     namespace = stanza.tag.rpartition("}")[0] + "}"
-    condition = ElementTree.SubElement(answer, f"{namespace}error", {"type": "modify"})
-    ElementTree.SubElement(condition, f"{{{_STANZA_ERRORS}}}policy-violation")
+    error = ElementTree.SubElement(answer, f"{namespace}error", {"type": kind})
+    ElementTree.SubElement(error, f"{{{_STANZA_ERRORS}}}{condition}")
     return answer
 
 
