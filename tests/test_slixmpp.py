@@ -16,13 +16,14 @@ from xml.etree import ElementTree
 import pytest
 
 import xep419
-from xep419 import InsecureNamespaceError, Scope
+from xep419 import InsecureNamespaceError, Scope, XEP419Error
 
 pytest.importorskip("slixmpp", reason="slixmpp is not installed")
 
 from slixmpp import ClientXMPP
 
 from xep419.integrations.slixmpp import MAX_REQUESTS, XEP_0419
+from xep419.policy import PinStore, PinStoreError, Policy
 
 pytestmark = pytest.mark.any_isa
 
@@ -246,6 +247,70 @@ def test_what_must_not_be_answered_is_refused_in_silence(stanza: str) -> None:
 def test_require_secure_accepts_secure_names_and_what_servers_say_or_add(stanza: str) -> None:
     got, errors = refused(Client(require_secure=True), stanza)
     assert (len(got), errors) == (1, [])
+
+
+PING = "<iq from='%s' type='%s' id='7'><ping xmlns='urn:xmpp%s:ping'/></iq>"
+
+
+def judged(client: Client, *stanzas: str) -> list[XEP419Error]:
+    """What the application is told of these stanzas, one after the other."""
+    errors: list[XEP419Error] = []
+    client.add_event_handler("xep_0419_insecure", errors.append)
+    client._always_send_everything = True
+    client._run_out_filters = asyncio.ensure_future(client.run_filters(), loop=client.loop)
+    client.wire.sent.clear()
+    for stanza in stanzas:
+        receive(client, stanza)
+    return errors
+
+
+def test_a_policy_remembers_who_has_used_a_secure_name() -> None:
+    with PinStore() as pins:
+        policy = Policy(pins=pins)
+        secure, insecure = PING % ("bob@example.org/x", "get", "s"), PING % ("bob@example.org/x", "get", "")
+        assert judged(Client(policy=policy), insecure, secure) == []
+        client = Client(policy=policy)
+        (error,) = judged(client, insecure, PING % ("carol@example.org/x", "get", ""))
+        assert isinstance(error, InsecureNamespaceError)
+        assert (error.peer, error.name, error.expected) == ("bob@example.org", "urn:xmpp:ping", "urn:xmpps:ping")
+        assert b"policy-violation" in b"".join(client.wire.sent)
+        assert list(pins.of("bob@example.org")) == ["urn:xmpps:ping"]
+
+
+@pytest.mark.parametrize("sender", ["bob@example.org", "example.org", "alice@example.org"])
+def test_servers_are_judged_only_where_they_have_been_upgraded(sender: str) -> None:
+    with PinStore() as pins:
+        stanzas = PING % (sender, "get", "s"), PING % ("example.org", "get", "")
+        assert judged(Client(policy=Policy(pins=pins)), *stanzas) == []
+        assert len(pins) == 0
+        client = Client(policy=Policy(pins=pins), upgrade_to_server=True)
+        (error,) = judged(client, *stanzas, "<presence from='bob@example.org/x'><x xmlns='urn:xmpp:ping'/></presence>")
+        assert isinstance(error, InsecureNamespaceError)
+        assert error.peer == "example.org"
+
+
+def test_those_in_a_room_that_was_joined_are_not_one_peer() -> None:
+    room = "Room@muc.example.org"
+    with PinStore() as pins:
+        policy = Policy(pins=pins)
+        client = Client(policy=policy)
+        client.register_plugin("xep_0045")
+        client.plugin["xep_0045"].join_muc(room, "alice")
+        client.loop.run_until_complete(asyncio.sleep(0.01))
+        assert judged(client, PING % (f"{room}/bob", "get", "s"), PING % (f"{room}/carol", "get", "")) == []
+        assert policy.shared == {"room@muc.example.org"}
+        assert len(pins) == 0
+
+
+def test_a_store_that_fails_lets_nothing_through_and_is_told() -> None:
+    pins = PinStore()
+    client = Client(policy=Policy(pins=pins))
+    pins.close()
+    (error,) = judged(client, PING % ("bob@example.org/x", "get", "s"))
+    assert isinstance(error, PinStoreError)
+    sent = b"".join(client.wire.sent)
+    assert b"internal-server-error" in sent
+    assert b'type="cancel"' in sent
 
 
 # -- coming and going -------------------------------------------------------------------------------------
