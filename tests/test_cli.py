@@ -855,8 +855,13 @@ def test_every_example_in_the_help_works(tmp_path: Path, line: str) -> None:
         (tmp_path / file).write_bytes(UPGRADED)
     if "--compare" in line:
         (tmp_path / "old.json").write_bytes(run("speed", "scan", "--size", "64", "--seconds", "0.2", "--json").stdout)
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    if " pins " in line:
+        add = [*RUN, "pins", "add", "bob@example.org", "urn:xmpps:receipts"]
+        subprocess.run(add, check=True, capture_output=True, env=environment(**state))
+        (tmp_path / "pins.json").write_text('{"format": "xep419 pins 1", "pins": []}')
     command_line = line.replace("xep419 ", f"{sys.executable} -m xep419 ").replace("| xep419", "| " + " ".join(RUN))
-    result = subprocess.run(["sh", "-c", command_line], cwd=tmp_path, capture_output=True, env=environment())
+    result = subprocess.run(["sh", "-c", command_line], cwd=tmp_path, capture_output=True, env=environment(**state))
     assert (result.returncode, result.stderr) == (0, b"")
 
 

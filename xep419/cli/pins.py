@@ -230,7 +230,7 @@ def _tell(stored: Stored) -> None:
     epilog="""\b
 Examples:
   xep419 pins export -o pins.json
-  xep419 pins export --store server.sqlite | ssh other xep419 pins import
+  xep419 pins export > pins.json
 """,
 )
 @click.option(
@@ -254,7 +254,7 @@ def export_command(output: str, path: str | None) -> None:
     epilog="""\b
 Examples:
   xep419 pins import pins.json
-  xep419 pins import --store new.sqlite < pins.json
+  xep419 pins export | xep419 pins import --store other.sqlite
 """,
 )
 @click.argument("file", type=click.Path(allow_dash=True), default=STANDARD, metavar="[FILE]")

@@ -99,10 +99,18 @@ class Database:
             raise self.error("it was removed or replaced while it was open; open it again")
 
     def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._process != os.getpid():
+            _inherited.append(connection)
+            return
         with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
+            connection.close()
+
+    def __del__(self) -> None:  # all is stored already: who forgets to close loses nothing
+        if getattr(self, "_connection", None) is not None:
+            self.close()
 
     # -- opening ------------------------------------------------------------------------------------------
 
