@@ -115,7 +115,8 @@ class TransformingTransport(asyncio.Transport):
     def end_stream(self, condition: str) -> None:
         """Ends the stream with a stream error (RFC 6120 section 4.9), where one was begun, and the connection.
 
-        A peer that does not read it loses the connection after :data:`FAREWELL` seconds.
+        The prefix is ``stream``, as in every header that is known in practice (section 4.8.5). A peer that does not
+        read it loses the connection after :data:`FAREWELL` seconds.
         """
         if self._ended or not self._began or self.is_closing():
             self.abort()
@@ -181,6 +182,7 @@ class TransformingTransport(asyncio.Transport):
             loop.call_soon(self._protocol.connection_lost, error if isinstance(error, Exception) else None)
             raise
         self._transport = encrypted
+        self._began = False
         self._outgoing = self._make() if self._make else None
         self._protocol.end_tls()
 

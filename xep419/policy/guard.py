@@ -38,7 +38,9 @@ class GuardedStream:
 
     :param peer: who is at the other end: a client's own server, a server's client or other server.
     :param by_sender: True: ``peer`` relays for others, and a stanza is judged as its ``from``'s; without one it is the
-        peer's. False: all that comes is the peer's, whatever ``from`` says, as a server must take what clients send.
+        peer's. Who reads from another server sees to it that ``from`` is of its domain (RFC 6120 section 8.1.2.2), or
+        it could have others pinned. False: all that comes is the peer's, whatever ``from`` says, as a server must take
+        what clients send.
     :param unjudged: local names of first-level elements that pass as they are.
     :param max_stanza, restricted, transform: as for ``StanzaStream``; ``transform`` comes after judgement.
 

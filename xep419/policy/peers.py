@@ -58,6 +58,11 @@ def speaker(sender: str) -> str:
     was made by the server at that domain (RFC 6120 section 8.1.2.1), from ``example.org`` or
     ``example.org/resource`` likewise.
     """
+    return _speaker(sender) if len(sender) <= MAX_PART else _speaker.__wrapped__(sender)
+
+
+@lru_cache(maxsize=4096)
+def _speaker(sender: str) -> str:
     local, domain, resource = split(sender)
     return normal_peer(sender if local is not None and resource else domain)
 

@@ -6,7 +6,7 @@ start. What a stanza's own names are is :mod:`xep419.policy.attribution`'s, pins
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from xml.etree import ElementTree
 
@@ -108,7 +108,8 @@ class Policy:
             return
         beside = {secure_form(found.name) for found in names if found.secure}
         preloaded = bool(self._preload) and self._is_preloaded(peer)
-        pins = self._pins_in_force(peer)
+        held = self._held(peer)
+        now = self.pins.now() if self.pins is not None and held else 0.0
         objections: list[tuple[Said, str]] = []
         for found in insecure:
             name = secure_form(found.name)
@@ -116,7 +117,7 @@ class Policy:
                 objections.append((found, "policy requires it"))
             elif preloaded and is_known(downgrade_name(name)):
                 objections.append((found, "its domain is preloaded"))
-            elif pin := next((held[name] for held in pins if name in held), None):
+            elif pin := _in_force(name, peer, held, now):
                 objections.append((found, f"pinned to {pin.peer} until {_date(pin.expires)}"))
             elif name in beside and not self.is_shared(peer):
                 objections.append((found, "that form stands in the same stanza"))
@@ -127,16 +128,12 @@ class Policy:
         domain = domain_of(peer)
         return not self._preload.isdisjoint((peer, domain, *parents(domain)))
 
-    def _pins_in_force(self, peer: str) -> list[dict[str, Pin]]:
-        """The pins that hold for the peer: its own, and for a domain those above it that include it."""
+    def _held(self, peer: str) -> list[Mapping[str, Pin]]:
+        """The pins of the peer and, for a domain, of those above it, whether they hold or not."""
         if self.pins is None or self.is_shared(peer):
             return []
-        now = self.pins.now()
-        held = [{name: pin for name, pin in self.pins.of(peer).items() if pin.expires >= now}]
-        for above in () if "@" in peer else parents(peer):
-            pins = self.pins.of(above).items()
-            held.append({name: pin for name, pin in pins if pin.include_subdomains and pin.expires >= now})
-        return [pins for pins in held if pins]
+        above = () if "@" in peer else parents(peer)
+        return [pins for one in (peer, *above) if (pins := self.pins.of(one))]
 
     def _learn(self, names: Sequence[Said], peer: str) -> None:
         if self.pins is None or self.is_shared(peer):
@@ -146,6 +143,14 @@ class Policy:
         if wanted:
             below = self.include_subdomains and "@" not in peer
             self.pins.learn(peer, wanted, max_age=self.max_age, include_subdomains=below)
+
+
+def _in_force(name: str, peer: str, held: Iterable[Mapping[str, Pin]], now: float) -> Pin | None:
+    for pins in held:
+        pin = pins.get(name)
+        if pin is not None and pin.expires >= now and (pin.peer == peer or pin.include_subdomains):
+            return pin
+    return None
 
 
 def _date(seconds: float) -> str:
