@@ -381,11 +381,14 @@ import os, sys
 from xep419.policy import PinStore
 store = PinStore(sys.argv[1])
 store.learn("before@example.org", ["urn:xmpps:ping"], max_age=1000)
+parents = store._database._connection
 children = []
 for number in range(3):
     child = os.fork()
     if not child:
         assert len(store.of("before@example.org")) == 1
+        assert len(store) > 0
+        assert store._database._connection is not parents  # which SQLite forbids to use
         store.learn(f"child{number}@example.org", ["urn:xmpps:ping"], max_age=1000)
         store.close()
         os._exit(0)

@@ -301,8 +301,10 @@ FORWARDING = [
     b"<message><forwarded xmlns='urn:xmpp:forward:0'>%s</forwarded></message>",
     b"<message><sent xmlns='urn:x'><f:forwarded xmlns:f='urn:xmpps:forward:0'>%s</f:forwarded></sent></message>",
     b"<message><forwarded xmlns='urn:xmpp:forward:0'><forwarded xmlns='urn:xmpp:forward:0'>%s</forwarded></forwarded></message>",
+    b"<message><forwarded xmlns='urn:xmpp:forward:0'>%s<forwarded xmlns='urn:xmpp:forward:0'/></forwarded></message>",
 ]
 NOT_FORWARDING = [
+    b"<message xmlns:f='urn:xmpp:forward:0'><forwarded xmlns='urn:x'>%s</forwarded></message>",
     b"<message><forwarded>%s</forwarded></message>",
     b"<message><forwarded xmlns='urn:xmpp:forward:0'/>%s</message>",
     b"<message><forwarded xmlns='urn:xmpp:forward:1'>%s</forwarded></message>",
