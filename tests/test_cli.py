@@ -37,7 +37,20 @@ UNPRIVILEGED = pytest.mark.skipif(
 #: the processes choose their instruction set for themselves
 pytestmark = pytest.mark.any_isa
 
-COMMANDS = ("encrypt", "decrypt", "rot13", "upgrade", "downgrade", "scan", "pins", "speed", "info")
+COMMANDS = (
+    "encrypt",
+    "decrypt",
+    "rot13",
+    "upgrade",
+    "downgrade",
+    "scan",
+    "registry",
+    "pins",
+    "srv",
+    "archive",
+    "speed",
+    "info",
+)
 TRANSFORMS = COMMANDS[:5]
 #: their examples need more than files: test_srv.py has a nameserver for them, test_cli_archive.py archives
 ELSEWHERE = ("srv", "archive")

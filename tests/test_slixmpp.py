@@ -287,6 +287,10 @@ def test_servers_are_judged_only_where_they_have_been_upgraded(sender: str) -> N
         (error,) = judged(client, *stanzas, "<presence from='bob@example.org/x'><x xmlns='urn:xmpp:ping'/></presence>")
         assert isinstance(error, InsecureNamespaceError)
         assert error.peer == "example.org"
+        unsigned = "<iq type='result' id='8'><ping xmlns='urn:xmpp:ping'/></iq>"  # from the client's own server
+        (error,) = judged(Client(policy=Policy(pins=pins), upgrade_to_server=True), unsigned)
+        assert isinstance(error, InsecureNamespaceError)
+        assert error.peer == "example.org"
 
 
 def test_those_in_a_room_that_was_joined_are_not_one_peer() -> None:
