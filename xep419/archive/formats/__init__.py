@@ -100,6 +100,15 @@ def formats(options: Mapping[str, Any] = NO_OPTIONS) -> tuple[Format, ...]:
     return (Parquet(column), Arrow(column), JSONLines(field), XMLDocument())
 
 
+def formats() -> tuple[Format, ...]:
+    """All of them, in the order in which they are asked to recognise a file."""
+    from .prosody_internal import ProsodyInternal
+    from .prosody_xmlarchive import ProsodyXMLArchive
+    from .xep0227 import XEP0227
+
+    return (ProsodyXMLArchive(), ProsodyInternal(), XEP0227(), XMLDocument())
+
+
 def by_name(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Format:
     """The format that ``--format`` names.
 

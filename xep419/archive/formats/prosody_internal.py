@@ -1,4 +1,4 @@
-"""Prosody's internal archives: ``STORE/USER.list``, one Lua table for each stanza, as ``mod_storage_internal`` writes it.
+"""Prosody's internal archives: ``STORE/USER.list``, one Lua table for each stanza, by ``mod_storage_internal``.
 
 Archives of messages, offline messages and PEP items are all kept so. The stanza is looked at as the XML that
 ``util.stanza`` would make of it, and the letters that its names gain go into the Lua strings they came from: no byte
@@ -127,7 +127,7 @@ class StanzaReader:
         return LuaStanza(data, self._rounds, self._parts, self._strings)
 
     def read_item(self, item: Item, check: bool) -> LuaStanza:
-        """:raises CorruptArchiveError: it is no stanza, or, with ``check``, no well-formed one; with the offset in the file."""
+        """:raises CorruptArchiveError: no stanza, or no well-formed one where that is asked; with the file's offset."""
         try:
             stanza = self.read(item.data)
         except CorruptArchiveError as error:
@@ -166,7 +166,8 @@ class StanzaReader:
             known[raw] = text
 
     def _element(self, table: Table, passed_over: frozenset[bytes] = frozenset()) -> None:
-        name, attributes, parts = table.get(b"name"), table.get(b"attr"), self._parts
+        name: Any = table.get(b"name")
+        attributes, parts = table.get(b"attr"), self._parts
         if not _is_string(name) or type(attributes) is not dict:
             raise CorruptArchiveError('expected a stanza, with a string "name" and a table "attr", got neither or one')
         parts.append(b"<")
@@ -283,9 +284,7 @@ def _require(condition: bool, item: Item, message: str) -> None:
         raise RestorationError(f"{item.place}: {message}", offset=item.offset)
 
 
-def _prove_item(
-    stanza: LuaStanza, original: Item, recoded: Item, reader: StanzaReader, recoding: Recoding
-) -> int:
+def _prove_item(stanza: LuaStanza, original: Item, recoded: Item, reader: StanzaReader, recoding: Recoding) -> int:
     """The stanzas against each other as XML, and the items as Lua: string by string, and all that is between."""
     try:
         after = reader.read(recoded.data)
