@@ -31,11 +31,14 @@ _CHARACTERS = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _AFTER = rb"\s*(?:[;,]|(?=[})]))"
 _KEY = rb"(?:\[\s*(?:" + _CHARACTERS + rb"|([0-9]{1,9}))\s*\]\s*=\s*)?"
 _SCALAR = rb"(-?[0-9][0-9.eE+-]*|true|false|nil|\(-?[01]/0\))"
+#: It matches wherever it is tried, so that no place is looked at twice: _WRONG is any character, at the end nothing.
 _FIELD = re.compile(
-    rb"\s*(?:%b(?:%b%b|(\{)|%b%b)|(\})%b|(\)\s*;?\s*$)|(\S))" % (_KEY, _CHARACTERS, _AFTER, _SCALAR, _AFTER, _AFTER)
+    rb"\s*(?:%b(?:%b%b|(\{)|%b%b)|(\})%b|(\))\s*(?:;\s*)?\Z|(\S)|\Z)"
+    % (_KEY, _CHARACTERS, _AFTER, _SCALAR, _AFTER, _AFTER)
 )
 _ITEM = re.compile(rb"\s*item\s*\(\s*\{")
-_NEXT_ITEM = re.compile(rb"\nitem\(")
+#: No string holds a line feed, and no other token begins with an i: such a line begins an item, whole or cut off.
+_NEXT_ITEM = re.compile(rb"\ni")
 
 
 class Field(NamedTuple):
@@ -66,9 +69,7 @@ class Item(NamedTuple):
 
 
 def items(source: IO[bytes]) -> Iterator[Item]:
-    """Cuts a file where lines begin with ``item(``; the pieces joined are the file, whatever it holds.
-
-    No string of Prosody's holds a line feed, so that such a line is outside of strings.
+    """Cuts a file before the lines that begin an item; the pieces joined are the file, whatever it holds.
 
     :raises LimitExceededError: more than :data:`MAX_ITEM` bytes without such a line.
     """
@@ -85,7 +86,7 @@ def items(source: IO[bytes]) -> Iterator[Item]:
         offset += start
         if len(held) > MAX_ITEM:
             raise LimitExceededError(f"expected an item of at most {MAX_ITEM} bytes, got more", offset=offset)
-        searched = max(0, len(held) - len("\nitem("))
+        searched = max(0, len(held) - 1)
     if held:
         yield Item(number + 1, offset, held)
 
@@ -146,7 +147,9 @@ class Reader:
     def _fields(self, line: bytes) -> tuple[Field, ...]:
         found = []
         for match in _FIELD.finditer(line):
-            kind = match.lastindex or 0
+            kind = match.lastindex
+            if kind is None:
+                break
             key: bytes | int | None = match[_STRING_KEY]
             if match[_NUMBER_KEY]:
                 key = int(match[_NUMBER_KEY])

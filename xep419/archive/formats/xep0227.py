@@ -87,7 +87,7 @@ class _Outline:
             self._parser.Parse(data, final)
         except expat.ExpatError as error:
             message = f"the document is not well-formed: {expat.ErrorString(error.code)}"
-            raise MalformedXMLError(message, offset=self._parser.ErrorByteIndex) from None
+            raise MalformedXMLError(message, offset=max(0, self._parser.ErrorByteIndex)) from None
 
     def _start(self, name: str, _attributes: object) -> None:
         if self._depth:
