@@ -523,7 +523,7 @@ def test_work_is_linear_on_hostile_input(pattern: str) -> None:
 
 def test_memory_is_bounded() -> None:
     long = item(b'["xmlns"] = "http://x";', element(b"body", b"", b'"%b";' % (b"text \\195\\169" * 2000)))
-    source = Repeated(b"", lambda number: long, b"", 1000)
+    source = Repeated(b"", lambda number: long, b"", 300)
     target, tally = Discarded(), Tally()
     tracemalloc.start()
     try:
@@ -531,6 +531,6 @@ def test_memory_is_bounded() -> None:
         _now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (tally.stanzas, tally.skipped, target.written) == (1000, 0, 1000 * len(long) + 1000)
-    assert target.written > 25_000_000
+    assert (tally.stanzas, tally.skipped, target.written) == (1000, 0, 1000 * len(long) + 300)
+    assert target.written > 7_000_000
     assert peak < 4_000_000

@@ -103,7 +103,7 @@ def test_a_broken_stanza_is_reported_and_stays() -> None:
 def test_the_lengths_may_come_before_the_offsets() -> None:
     index, xml = pair([STANZA] * 2, [b""] * 2)
     index = re.sub(rb'(\["offset"\] = \d+;)(.*?)(\["length"\] = \d+;)', rb"\3\2\1", index, flags=re.DOTALL)
-    targets, tally = recode(FORMAT, [index, xml])
+    targets, _ = recode(FORMAT, [index, xml])
     assert b'["length"] = %d;' % (len(STANZA) + 1) in targets[0]
     assert b'["offset"] = %d;' % (len(STANZA) + 1) in targets[0]
     assert prove(FORMAT, [index, xml], targets) == Proved(2, 2)

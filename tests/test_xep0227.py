@@ -134,7 +134,7 @@ PIECES = st.one_of(
     st.builds("<!--{0}-->".format, WORD),
     st.builds(lambda text: f"<a xmlns='http://x' b=\"{text}\"/>", st.text(st.sampled_from("ab>'/é"), max_size=5)),
     st.builds(
-        lambda text: f"<b xmlns:p='urn:xmpp:x'>{text}<message/></b>", st.text(st.sampled_from("ab>/é]'"), max_size=5)
+        lambda text: f"<b xmlns:p='urn:xmpp:x'>{text}<message/></b>", st.text(st.sampled_from("ab>/é'"), max_size=5)
     ),
     st.just(MESSAGE),
     st.just(" \n"),
@@ -177,6 +177,8 @@ BROKEN = [
     ("not UTF-8", user("").replace(b"juliet", b"\xff"), MalformedXMLError,
      "the document is not well-formed: not well-formed (invalid token)", None),
     ("empty", b"", MalformedXMLError, "the document is not well-formed: no element found", 0),
+    ("an encoding that is not known", WHOLE.replace(b"UTF-8", b"UGF-8"), EncodingError,
+     "the document's encoding cannot be read: unknown encoding: UGF-8", 0),
     ("a DTD", b"<!DOCTYPE server-data [<!ENTITY a 'b'>]><server-data xmlns='urn:xmpp:pie:0'/>", RestrictedXMLError,
      "expected an export without a document type declaration", None),
 ]  # fmt: skip

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -154,15 +155,27 @@ def call(command: list[str], user: str, directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def prosody(certificate: Path) -> Iterator[Server]:
+def prosody_stopped(certificate: Path) -> Iterator[tuple[Path, Callable[[], AbstractContextManager[Server]]]]:
+    """A Prosody's data directory, and what starts the server on it, as often as it is called."""
     serve, control = program("prosody"), program("prosodyctl")
     with scratch("prosody", certificate) as directory:
         c2s, tls = free_ports(2)
         config = fill(directory, "prosody.cfg.lua", "prosody", C2S=c2s, TLS=tls)
         for user in USERS:
             call([control, "--config", str(config), "register", user, "xmpp.test", PASSWORD], "prosody", directory)
-        with running([serve, "--config", str(config), "-F"], "prosody", directory, (c2s, tls)):
-            yield Server("prosody", "xmpp.test", c2s, tls, certificate)
+
+        @contextlib.contextmanager
+        def start() -> Iterator[Server]:
+            with running([serve, "--config", str(config), "-F"], "prosody", directory, (c2s, tls)):
+                yield Server("prosody", "xmpp.test", c2s, tls, certificate)
+
+        yield directory / "data", start
+
+
+@contextlib.contextmanager
+def prosody(certificate: Path) -> Iterator[Server]:
+    with prosody_stopped(certificate) as (_data, start), start() as server:
+        yield server
 
 
 @contextlib.contextmanager

@@ -24,7 +24,14 @@ from xml.parsers import expat
 
 from ..._encoding import HEAD_BYTES, check_encoding
 from ...cipher import rot13
-from ...errors import LimitExceededError, MalformedXMLError, RestorationError, RestrictedXMLError
+from ...errors import (
+    EncodingError,
+    LimitExceededError,
+    MalformedXMLError,
+    RestorationError,
+    RestrictedXMLError,
+    XEP419Error,
+)
 from ...names import downgrade_name
 from ...namespaces import NamespaceCensus
 from ..recoding import Recoding
@@ -82,12 +89,14 @@ class _Outline:
         self.settled = 0
 
     def parse(self, data: bytes, *, final: bool = False) -> None:
-        """:raises MalformedXMLError: the document is not well-formed."""
+        """:raises XEP419Error: the document is not well-formed, has a DTD, or is in an encoding that is not known."""
         try:
             self._parser.Parse(data, final)
         except expat.ExpatError as error:
             message = f"the document is not well-formed: {expat.ErrorString(error.code)}"
             raise MalformedXMLError(message, offset=max(0, self._parser.ErrorByteIndex)) from None
+        except (LookupError, ValueError) as error:  # of Python's codecs, for what the XML declaration asks
+            raise EncodingError(f"the document's encoding cannot be read: {error}", offset=0) from None
 
     def _start(self, name: str, _attributes: object) -> None:
         if self._depth:
@@ -183,7 +192,7 @@ class XEP0227:
 
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.StartElementHandler = take
-        with contextlib.suppress(expat.ExpatError):  # what is wrong past the root's start tag, recoding will say
+        with contextlib.suppress(expat.ExpatError, LookupError, ValueError):  # recoding will say what is wrong
             parser.Parse(recoding.plain(head), False)
         return bool(roots) and _insecure(roots[0]) in _ROOTS
 
@@ -233,7 +242,7 @@ def _each(source: IO[bytes], rounds: int) -> Iterator[Segment]:
 def _proved(target: IO[bytes], rounds: int) -> Iterator[Segment]:
     try:
         yield from _each(target, rounds)
-    except (MalformedXMLError, RestrictedXMLError, LimitExceededError) as error:
+    except XEP419Error as error:
         raise RestorationError(f"what was written cannot be read: {error.message}", offset=error.offset) from None
 
 
