@@ -111,7 +111,10 @@ class Reader:
         numbered: list[Table] = []
         at, known, closed, ended = opening.end(), self._lines, False, False
         for line in data[at:].split(b"\n"):
-            for field in known.get(line) or self._fields(line):
+            fields = known.get(line)
+            if fields is None:
+                fields = self._fields(line)
+            for field in fields:
                 kind, key, _key_start, _raw, _start = field
                 if kind < _CLOSE and not closed:
                     if key is None:
