@@ -94,19 +94,21 @@ def formats(options: Mapping[str, Any] = NO_OPTIONS) -> tuple[Format, ...]:
     from .arrow import Arrow
     from .jsonl import JSONLines
     from .parquet import Parquet
-    from .xml import XMLDocument
-
-    column, field = options.get("column"), options.get("field")
-    return (Parquet(column), Arrow(column), JSONLines(field), XMLDocument())
-
-
-def formats() -> tuple[Format, ...]:
-    """All of them, in the order in which they are asked to recognise a file."""
     from .prosody_internal import ProsodyInternal
     from .prosody_xmlarchive import ProsodyXMLArchive
     from .xep0227 import XEP0227
+    from .xml import XMLDocument
 
-    return (ProsodyXMLArchive(), ProsodyInternal(), XEP0227(), XMLDocument())
+    column, field = options.get("column"), options.get("field")
+    return (
+        Parquet(column),
+        Arrow(column),
+        JSONLines(field),
+        ProsodyXMLArchive(),
+        ProsodyInternal(),
+        XEP0227(),
+        XMLDocument(),
+    )
 
 
 def by_name(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Format:
