@@ -298,6 +298,7 @@ def make_archives(directory: Path) -> None:
 
 def shell(line: str, directory: Path) -> subprocess.CompletedProcess[bytes]:
     ours = environment(PATH=f"{directory}{os.pathsep}{os.environ['PATH']}", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    ours["XDG_STATE_HOME"] = str(directory / "state")
     (directory / "xep419").write_text(f'#!/bin/sh\nexec {sys.executable} -m xep419 "$@"\n')
     (directory / "xep419").chmod(0o755)
     return subprocess.run(["sh", "-c", line], cwd=directory, capture_output=True, timeout=60, env=ours, check=False)

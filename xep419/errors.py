@@ -85,6 +85,16 @@ class RestorationError(XEP419Error, ValueError):
 class InsecureNamespaceError(XEP419Error):
     """A namespace came in its insecure form where policy requires the secure one."""
 
+    condition = "policy-violation"
+    #: who sent it, as policy knows them: a bare JID or a domain
+    peer: str | None = None
+    #: the name that came
+    name: str | None = None
+    #: the secure form that was expected
+    expected: str | None = None
+    #: the stanza that was refused, where a stream was being read; ``offset`` counts in it
+    stanza: bytes | None = None
+
 
 class ArchiveError(XEP419Error):
     """A job over an archive cannot go on: another job has it, its target is full or gone, its journal does not fit."""
@@ -121,16 +131,6 @@ class ResolutionError(XEP419Error):
 
 class LinkError(XEP419Error):
     """No XMPP stream could be opened over TLS with an endpoint (:mod:`xep419.probe`)."""
-
-    condition = "policy-violation"
-    #: who sent it, as policy knows them: a bare JID or a domain
-    peer: str | None = None
-    #: the name that came
-    name: str | None = None
-    #: the secure form that was expected
-    expected: str | None = None
-    #: the stanza that was refused, where a stream was being read; ``offset`` counts in it
-    stanza: bytes | None = None
 
 
 class MalformedJIDError(XEP419Error, ValueError):

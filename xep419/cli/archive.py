@@ -181,7 +181,8 @@ def scan(
 ) -> None:
     """Count the namespaces of an archive; change nothing.
 
-    Names are told with their secure forms, and where else names stand that no job touches. Exit status 3: some units cannot be read.
+    Names are told with their secure forms, and where else names stand that no job touches. Exit status 3: some units
+    cannot be read.
     """
     offered = _offered()
     with _failing(), _observer(as_json) as observer:
