@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, NamedTuple
 
 from ..errors import ArchiveError, CorruptArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
@@ -15,6 +16,9 @@ from .journal import Move
 from .storage import Location, Replacement, copy_link, exists, fingerprint, open_source
 from .tally import Tally
 from .work import Advance, Outcome, Settings, ignore
+
+#: files that a unit syncs at once
+SYNCS = 8
 
 
 class FileTask(NamedTuple):
@@ -51,11 +55,22 @@ class FilesUnit:
         try:
             for task in self.tasks:
                 prepared.append(prepare(task, self.settings, advance))
+            make_durable(prepared)
             return [one.completed(self.settings) for one in prepared]
         except BaseException:
             for one in prepared:
                 one.discard()
             raise
+
+
+def make_durable(prepared: Sequence[Prepared]) -> None:
+    """Syncs what was written, several files at a time: the storage then waits once for many, not once for each."""
+    if len(prepared) > 1:
+        with ThreadPoolExecutor(SYNCS) as pool:
+            list(pool.map(Prepared.make_durable, prepared))
+    else:
+        for one in prepared:
+            one.make_durable()
 
 
 def fingerprints(locations: Sequence[Location]) -> str:
@@ -93,6 +108,7 @@ def leave(task: FileTask, settings: Settings, tally: Tally) -> Outcome:
     """A task whose files stay as they are, for the reason that the tally holds."""
     prepared = Prepared(task, settings, tally)
     prepared.leave(tally, ignore)
+    prepared.make_durable()
     return prepared.completed(settings)
 
 
@@ -199,10 +215,12 @@ class Prepared:
             replacement.discard()
         self._replacements = []
 
-    def completed(self, settings: Settings) -> Outcome:
-        """Makes the files durable, proves them from what the storage holds, and says what became of them."""
+    def make_durable(self) -> None:
         for replacement in self._replacements:
             replacement.complete()
+
+    def completed(self, settings: Settings) -> Outcome:
+        """Proves the files from what the storage holds, and says what became of them. They are durable by now."""
         if self._replacements and self._format is not None:
             if settings.verify:
                 try:
@@ -217,8 +235,7 @@ class Prepared:
 
     def _give_up(self, reason: str, offset: int | None) -> None:
         self.leave(skipped(self._task, reason, offset), ignore)
-        for replacement in self._replacements:
-            replacement.complete()
+        self.make_durable()
 
 
 def prove(

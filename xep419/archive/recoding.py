@@ -83,11 +83,11 @@ class Recoding:
 
     def plain(self, data: bytes) -> bytes:
         """Source bytes with their rotations undone."""
-        return rot13(data, rounds=self.rounds_from) if self.rounds_from else data
+        return rot13(data) if self.rounds_from % 2 else data
 
     def decoded(self, data: bytes) -> bytes:
         """Target bytes with their rotations undone."""
-        return rot13(data, rounds=self.rounds_to) if self.rounds_to else data
+        return rot13(data) if self.rounds_to % 2 else data
 
     def prove(self, original: bytes, recoded: bytes) -> int:
         """How many letters a whole stanza gained; all else came through.

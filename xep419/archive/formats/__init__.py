@@ -17,7 +17,7 @@ from ..tally import Tally
 #: bytes of a file that recognition may look at
 HEAD = 1 << 16
 #: bytes read at a time
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 
 NO_OPTIONS: Mapping[str, Any] = types.MappingProxyType({})
 

@@ -104,13 +104,11 @@ def match_pieces(source: Iterator[bytes], target: Iterator[bytes], recoding: Rec
     original, upgraded = Window(source, recoding.plain), Window(target, recoding.decoded)
     letters = done = 0
     previous = -1
-    while not (original.exhausted and upgraded.exhausted):
-        original.fill()
-        upgraded.fill()
+    final = False
+    while not final:
+        final = not (original.fill() & upgraded.fill())
         try:
-            matched, passed, inserted = match_upgraded(
-                original.data, upgraded.data, final=original.exhausted and upgraded.exhausted, previous=previous
-            )
+            matched, passed, inserted = match_upgraded(original.data, upgraded.data, final=final, previous=previous)
         except RestorationError as error:
             raise RestorationError(error.message, offset=done + (error.offset or 0)) from None
         if inserted and not recoding.upgrade:
@@ -118,30 +116,24 @@ def match_pieces(source: Iterator[bytes], target: Iterator[bytes], recoding: Rec
         previous = upgraded.data[passed - 1] if passed else previous
         letters += inserted
         done += matched
-        original.drop(matched)
-        upgraded.drop(passed)
+        original.data = original.data[matched:]
+        upgraded.data = upgraded.data[passed:]
     return letters
 
 
 class Window:
-    """Bytes of one side that are not matched yet: between one and two pieces, so that neither side runs ahead."""
+    """The bytes of one side that are not matched yet, of the piece that it has come to."""
 
     def __init__(self, pieces: Iterator[bytes], decoded: Callable[[bytes], bytes]) -> None:
         self._pieces = pieces
         self._decoded = decoded
         self.data = memoryview(b"")
-        self.exhausted = False
 
-    def fill(self) -> None:
-        if len(self.data) < CHUNK and not self.exhausted:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self.exhausted = True
-            else:
-                self.data = memoryview(bytes(self.data) + self._decoded(piece))
-
-    def drop(self, count: int) -> None:
-        self.data = self.data[count:]
+    def fill(self) -> bool:
+        """Takes the next piece where this one is used up; False where there is none."""
+        if not self.data:
+            self.data = memoryview(self._decoded(next(self._pieces, b"")))
+        return bool(self.data)
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:
