@@ -5,7 +5,6 @@ Against PostgreSQL, MariaDB and the servers that fill these: tests/interop/test_
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import dataclasses
 import os
@@ -26,6 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
+from archived import rot13, stanza
 
 from xep419.archive.databases import Database, open_database
 from xep419.archive.databases import connections as connections_module
@@ -60,18 +61,6 @@ CREATE TABLE ofmessagearchive (messageid BIGINT NULL, conversationid INTEGER NOT
     sentdate BIGINT NOT NULL, stanza TEXT NULL, body TEXT);
 """
 SCHEMAS = {"prosody": PROSODY, "ejabberd": EJABBERD, "openfire": OPENFIRE}
-
-
-def stanza(number: int, s: str = "") -> str:
-    """A stanza of two names, insecure ones or with ``s`` secure ones, and text that must stay."""
-    return (
-        f"<message id='{number}'><body>see http://example.org/ &amp; urn:xmpp:text é ☃ 😀</body>"
-        f"<x xmlns='urn:xmpp{s}:sid:0'/><active xmlns=\"http{s}://jabber.org/protocol/chatstates\"/></message>"
-    )
-
-
-def rot13(text: str) -> str:
-    return codecs.encode(text, "rot13")
 
 
 def create(path: Path, schema: str, stanzas: Sequence[object]) -> Path:
@@ -555,6 +544,25 @@ class TestOthersAtWork:
             other.rollback()
             assert unit.run().stanzas == 50
         assert str(caught.value) == f"sqlite+pysqlite:///{archive}: database is locked"
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are seen on Linux only")
+    def test_a_database_that_another_process_has_open(self, archive: Path) -> None:
+        code = "import sqlite3, sys\nx = sqlite3.connect(sys.argv[1])\nx.execute('SELECT * FROM prosody')\nprint(flush=True)\ninput()"
+        command = [sys.executable, "-c", code, str(archive)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            with pytest.raises(ArchiveError) as caught:
+                run(archive)
+            with open_database(str(archive)) as database:
+                database.begin("job", while_in_use=True)
+                assert [unit.run().stanzas for unit in database.units()] == [50]
+            other.communicate(b"\n")
+        name = Path(os.path.realpath(sys.executable)).name[:15]
+        assert str(caught.value).replace(name, "python") == (
+            f"{archive}: process {other.pid} (python) has the database open; a server loses messages that it cannot write"
+            " at once to an SQLite database: stop it first"
+        )
 
     def test_a_full_disk(self, tmp_path: Path) -> None:
         """By a limit on the file's size, in a process of its own; afterwards the database is as it was."""

@@ -34,6 +34,7 @@ class Server:
     c2s: int
     tls: int
     ca: Path
+    directory: Path
 
     @property
     def muc(self) -> str:
@@ -176,6 +177,8 @@ def prosody_stopped(certificate: Path) -> Iterator[tuple[Path, Callable[[], Abst
 def prosody(certificate: Path) -> Iterator[Server]:
     with prosody_stopped(certificate) as (_data, start), start() as server:
         yield server
+        with running([serve, "--config", str(config), "-F"], "prosody", directory, (c2s, tls)):
+            yield Server("prosody", "xmpp.test", c2s, tls, certificate, directory)
 
 
 @contextlib.contextmanager
@@ -192,6 +195,19 @@ def prosody_links(certificate: Path) -> Iterator[Links]:
 
 @contextlib.contextmanager
 def ejabberd(certificate: Path) -> Iterator[Server]:
+    with installed_ejabberd(certificate) as (server, command), running_ejabberd(server, command):
+        for user in USERS:
+            call([*command, "register", user, "ejab.test", PASSWORD], "ejabberd", server.directory)
+        yield server
+
+
+def running_ejabberd(server: Server, command: list[str]) -> contextlib.AbstractContextManager[None]:
+    return running([*command, "foreground"], "ejabberd", server.directory, (server.c2s, server.tls))
+
+
+@contextlib.contextmanager
+def installed_ejabberd(certificate: Path) -> Iterator[tuple[Server, list[str]]]:
+    """An ejabberd that is to be run, once or more, and the command that controls it."""
     control = program("ejabberdctl")
     schema = Path("/usr/share/ejabberd/sql/lite.sql")
     with scratch("ejabberd", certificate) as directory:
@@ -203,7 +219,4 @@ def ejabberd(certificate: Path) -> Iterator[Server]:
         command = [control, "--config-dir", str(directory), "--config", str(config)]
         command += ["--ctl-config", str(directory / "ejabberdctl.cfg"), "--logs", str(directory / "log")]
         command += ["--spool", str(directory / "data")]
-        with running([*command, "foreground"], "ejabberd", directory, (c2s, tls)):
-            for user in USERS:
-                call([*command, "register", user, "ejab.test", PASSWORD], "ejabberd", directory)
-            yield Server("ejabberd", "ejab.test", c2s, tls, certificate)
+        yield Server("ejabberd", "ejab.test", c2s, tls, certificate, directory), command

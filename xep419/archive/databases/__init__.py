@@ -1,4 +1,4 @@
-"""SQL archives of Prosody, ejabberd and Openfire, recoded in place, while the server runs.
+"""SQL archives of Prosody, ejabberd and Openfire, recoded in place; on a database server, while it is in use.
 
 SQLite is built in; PostgreSQL needs ``xep419[postgresql]``, MySQL and MariaDB ``xep419[mysql]``. A job over a database
 is cut into ranges of keys, :class:`RowsUnit`, each done whole or not at all, and once. Who runs them, where, and how
@@ -25,6 +25,7 @@ from ..recoding import Recoding
 from ..tally import Tally
 from . import progress
 from .connections import Connection, close_connections, connect, database_url
+from .openers import other_openers
 from .reflection import add_index, drop_index, find_schema, has_index, insecure_elsewhere, stanza_column
 from .rows import Column, Row, RowsUnit, account, read, recode, selection
 from .schemas import SCHEMAS, Schema, StanzaTable
@@ -140,20 +141,35 @@ class Database:
         name = hashlib.sha256(str(self._url.database).encode()).hexdigest()[:32]
         return "SELECT GET_LOCK(?, 0)", "SELECT RELEASE_LOCK(?)", f"xep419 {name}"
 
-    def begin(self, job_id: str) -> None:
+    def begin(self, job_id: str, *, while_in_use: bool = False) -> None:
         """Begins a job, or goes on with the one that is recorded in the database's table ``xep419_progress``.
 
         A job that went by another name but does the same is gone on with, too. Rows that are added after a job began
         are not touched by it. A key without an index gets one for as long as the job takes.
 
-        :raises ArchiveError: a job that does something else is unfinished.
+        :param while_in_use: whether to go on where another process has the SQLite file open: a server then fails to
+            archive the messages that come in the instants in which a range is written. Servers of databases wait.
+        :raises ArchiveError: a job that does something else is unfinished, or another process has the SQLite file open.
         """
+        if not while_in_use:
+            self._refuse_in_use()
         with connect(self._url) as connection:
             bounds = {table.name: self._bounds(connection, table) for table in self._schema.tables}
             self._job = progress.begin(connection, progress.Job(job_id, self._recoding, bounds))
             for table in self._schema.tables:
                 if not has_index(connection, table):
                     add_index(connection, table)
+
+    def _refuse_in_use(self) -> None:
+        """Prosody 0.12 and ejabberd 23 were seen not to wait for SQLite's lock: what comes while we write is lost."""
+        path = self._url.database
+        if self._url.get_backend_name() != "sqlite" or path is None:
+            return
+        for process in other_openers(path):
+            raise ArchiveError(
+                f"{path}: process {process} has the database open; a server loses messages that it cannot write at once"
+                " to an SQLite database: stop it first"
+            )
 
     def finish(self) -> None:
         """Forgets the job: the table of its progress and its indexes are dropped."""

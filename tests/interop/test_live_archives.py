@@ -1,0 +1,151 @@
+"""The archives of a real Prosody, which goes on serving, and of a real ejabberd: what clients get before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("slixmpp", reason="slixmpp is not installed")
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
+from xep419.archive.databases import open_database
+from xep419.archive.tally import Tally
+from xep419.errors import ArchiveError
+
+from . import servers
+from .client import Client
+from .servers import Server
+
+pytestmark = [pytest.mark.interop, pytest.mark.any_isa]
+
+BEFORE, MEANWHILE = 60, 60
+IN_USE = re.compile(
+    r"process \d+ (?=\()|\) has the database open; a server loses messages that it cannot write at once to an SQLite database"
+    r": stop it first"
+)
+
+
+def text(number: int) -> str:
+    return f"{number} http://example.org/ urn:xmpp:x é☃😀"
+
+
+async def fetch(client: Client, count: int) -> list[tuple[str, str]]:
+    """What the archive holds, in order, once it is as many: each message's text and XML."""
+    while True:
+        found = [
+            (message["body"], str(message))
+            async for result in client.xep("0313").iterate()
+            if (message := result["mam_result"]["forwarded"]["stanza"])["body"]
+        ]
+        if len(found) >= count:
+            return found
+        await asyncio.sleep(0.1)
+
+
+async def login(server: Server) -> tuple[Client, Client]:
+    alice, bob = Client(server, "alice", None), Client(server, "bob", None)
+    for client in (alice, bob):
+        client.register_plugin("xep_0313")
+        await client.login()
+    return alice, bob
+
+
+async def logout(clients: tuple[Client, Client]) -> None:
+    for client in clients:
+        await client.logout()
+
+
+def send(clients: tuple[Client, Client], number: int) -> None:
+    alice, bob = clients
+    message = alice.make_message(mto=bob.boundjid.bare, mbody=text(number), mtype="chat")
+    message["request_receipt"] = True
+    message.send()
+
+
+def reencrypt(path: Path, *, while_in_use: bool = False) -> Tally:
+    """A slow job, so that a server has work of its own in the middle of it."""
+    tally = Tally()
+    with open_database(str(path)) as database:
+        database.begin("live", while_in_use=while_in_use)
+        for unit in database.units(2):
+            tally.add(unit.run())
+        database.finish()
+    return tally
+
+
+def assert_reencrypted(before: list[tuple[str, str]], after: list[tuple[str, str]], tally: Tally) -> None:
+    assert tally.skipped == 0
+    assert tally.insecure["urn:xmpp:receipts"] >= 2 * BEFORE  # in alice's archive and in bob's
+    assert [body for body, _xml in after[:BEFORE]] == [body for body, _xml in before]
+    assert all('"urn:xmpp:receipts"' in xml for _body, xml in before)
+    assert all('"urn:xmpps:receipts"' in xml for _body, xml in after[:BEFORE])
+
+
+async def prosody_goes_on(server: Server) -> None:
+    clients = await login(server)
+    for number in range(BEFORE):
+        send(clients, number)
+    before = await fetch(clients[0], BEFORE)
+    path = server.directory / "data" / "archive.sqlite"
+    with pytest.raises(ArchiveError) as caught:
+        reencrypt(path)
+    assert IN_USE.sub("", str(caught.value)).startswith(f"{path}: (lua")
+    job = asyncio.get_running_loop().run_in_executor(None, functools.partial(reencrypt, path, while_in_use=True))
+    for number in range(BEFORE, BEFORE + MEANWHILE):
+        send(clients, number)
+        await asyncio.sleep(0.005)
+    tally = await job
+    send(clients, BEFORE + MEANWHILE)
+    after = await fetch(clients[0], BEFORE + 1)
+    assert_reencrypted(before, after, tally)
+    later = [body for body, _xml in after[BEFORE:]]  # Prosody does not archive what comes while we write
+    assert later == [body for body in map(text, range(BEFORE, BEFORE + MEANWHILE + 1)) if body in later]
+    assert later[-1] == text(BEFORE + MEANWHILE)
+    await logout(clients)
+
+
+def test_prosody_goes_on_while_its_archive_is_reencrypted(
+    started: Callable[[str], Server], run: Callable[[Any], None]
+) -> None:
+    run(prosody_goes_on(started("prosody")))
+
+
+def test_ejabberd_starts_again_on_a_reencrypted_archive(
+    started: Callable[[str], Server], certificate: Path, run: Callable[[Any], None]
+) -> None:
+    started("ejabberd")  # where it is not installed, it is told so
+    found: list[list[tuple[str, str]]] = []
+
+    async def fill(server: Server) -> None:
+        clients = await login(server)
+        for number in range(BEFORE):
+            send(clients, number)
+        found.append(await fetch(clients[0], BEFORE))
+        await logout(clients)
+
+    async def look(server: Server) -> None:
+        clients = await login(server)
+        found.append(await fetch(clients[0], BEFORE))
+        await logout(clients)
+
+    with servers.installed_ejabberd(certificate) as (server, command):
+        path = server.directory / "ejabberd.sqlite"
+        with servers.running_ejabberd(server, command):
+            for user in servers.USERS:
+                servers.call(
+                    [*command, "register", user, server.domain, servers.PASSWORD], "ejabberd", server.directory
+                )
+            run(fill(server))
+            with pytest.raises(ArchiveError) as caught:
+                reencrypt(path)
+        tally = reencrypt(path)
+        with servers.running_ejabberd(server, command):
+            run(look(server))
+    assert_reencrypted(*found, tally)
+    assert IN_USE.sub("", str(caught.value)) == f"{path}: (beam.smp"
