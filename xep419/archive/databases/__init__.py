@@ -222,15 +222,17 @@ class Database:
     def _end(connection: Connection, table: StanzaTable, at: int, most: int, rows: int) -> int:
         """The key, ``most`` at most, up to which ``rows`` rows or :data:`BYTES` lie behind ``at``."""
         key, stanza = connection.quoted(table.key), connection.quoted(table.stanza)
-        start, values = selection(connection, table, f"{key}, LENGTH({stanza})")
-        sql = f"{start} AND {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {rows:d}"
-        found = connection.select(sql, *values, at, most)
-        size = 0
-        for end, length in found:
-            size += length or 0
-            if size > BYTES:
-                return int(end)
-        return int(found[-1][0]) if len(found) == rows else most
+        start, values = selection(connection, table, f"{key} AS page_key, LENGTH({stanza}) AS size")
+        page = f"{start} AND {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {rows:d}"
+        sums = f"SELECT COUNT(*), MAX(page_key), SUM(size) FROM ({page}) AS page"
+        ((count, end, size),) = connection.select(sums, *values, at, most)
+        if (size or 0) > BYTES:
+            left = BYTES
+            for end, length in connection.select(page, *values, at, most):
+                left -= length or 0
+                if left < 0:
+                    return int(end)
+        return int(end) if count == rows else most
 
     # -- without a job --------------------------------------------------------------------------------------
 

@@ -123,9 +123,10 @@ def close_connections(url: sqlalchemy.URL) -> None:
 @contextlib.contextmanager
 def _told(url: sqlalchemy.URL) -> Iterator[None]:
     """Raises ``ArchiveError`` for whatever goes wrong between us and the database; without values or passwords."""
+    driver = _engine(url.render_as_string(hide_password=False), os.getpid()).dialect.loaded_dbapi
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, driver.Error) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise ArchiveError(f"{url.set(query={}).render_as_string()}: {reason}") from error
     except (OSError, UnicodeError) as error:
@@ -153,7 +154,10 @@ class Connection:
 
     def select(self, sql: str, *values: object) -> Sequence[Sequence[Any]]:
         with _told(self._url):
-            return self._connection.exec_driver_sql(self._statement(sql), values).fetchall()
+            result = self._connection.exec_driver_sql(self._statement(sql), values)
+            rows = result.cursor.fetchall() if result.cursor else ()  # SQLAlchemy's own rows cost as much again
+            result.close()
+            return rows
 
     def stream(self, size: int, sql: str, *values: object) -> Iterator[Sequence[Sequence[Any]]]:
         """The rows ``size`` at a time, from a cursor on the server; in a transaction, which this begins and ends."""

@@ -63,10 +63,9 @@ class Column(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a row's value becomes; ``original`` and ``recoded`` are the same as bytes."""
+    """A row as it was read, and what its value becomes; ``original`` and ``recoded`` are both values as bytes."""
 
-    identity: tuple[Any, ...]
-    old: Value
+    row: Row
     new: Value
     original: bytes
     recoded: bytes
@@ -120,10 +119,10 @@ def _original(value: object, recoding: Recoding) -> bytes:
 
 def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Iterator[Row]:
     """The rows that their identity tells from all others."""
-    times = Counter(tuple(row[:-1]) for row in rows)
-    if len(times) == len(rows) and not table.beside:
+    if not table.beside and len({row[0] for row in rows}) == len(rows):
         yield from rows
         return
+    times = Counter(tuple(row[:-1]) for row in rows)
     for row in rows:
         if None in row[:-1]:
             tally.skip(table.place(row), "a column that tells the row from others is NULL")
@@ -136,24 +135,24 @@ def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Iterat
 def recode(column: Column, rows: Sequence[Row], recoding: Recoding, tally: Tally) -> list[Change]:
     """What becomes of the rows; those that are left as they are for a reason are told to the tally."""
     table, capacity, _loose = column
-    fit: list[tuple[Row, bytes]] = []
+    fit: list[Row] = []
+    originals: list[bytes] = []
     for row in _told_apart(table, rows, tally):
         if row[-1] is None:
             tally.left_alone[f"{table.name}: no stanza was stored"] += 1
             continue
         try:
-            fit.append((row, _original(row[-1], recoding)))
+            originals.append(_original(row[-1], recoding))
+            fit.append(row)
         except _Unfit as unfit:
             tally.skip(table.place(row), unfit.reason, unfit.offset)
     changes = []
-    recoded = recoding.stanzas([original for _row, original in fit])
-    for (row, original), stanza in zip(fit, recoded, strict=True):
-        old = row[-1]
-        new = stanza.decode() if isinstance(old, str) else stanza
-        if len(stanza) > len(original) and (why := capacity.misses(new)):
+    for row, original, recoded in zip(fit, originals, recoding.stanzas(originals), strict=True):
+        new = recoded.decode() if isinstance(row[-1], str) else recoded
+        if len(recoded) > len(original) and (why := capacity.misses(new)):
             tally.skip(table.place(row), why)
         else:
-            changes.append(Change(tuple(row[:-1]), old, new, original, stanza))
+            changes.append(Change(row, new, original, recoded))
     return changes
 
 
@@ -217,7 +216,7 @@ class RowsUnit:
         held: list[Change] = []
         moved: list[Row] = []
         for _turn in range(TURNS):
-            wanted = [change for change in changes if change.new != change.old]
+            wanted = [change for change in changes if change.new != change.row[-1]]
             missed = len(wanted) - update(connection, self.column, wanted)
             if not missed and not self.verify:
                 return held + changes
@@ -238,13 +237,13 @@ class RowsUnit:
         held: list[Change] = []
         moved: list[Row] = []
         for change in changes:
-            row = stored.get(change.identity)
+            row = stored.get(tuple(change.row[:-1]))
             if row is not None and row[-1] == change.new:
                 held.append(change)
                 continue
-            missed -= change.new != change.old
+            missed -= change.new != change.row[-1]
             if missed < 0:  # it was hit: we hold its lock, no other can have changed it
-                place = self.column.table.place(change.identity)
+                place = self.column.table.place(change.row)
                 raise RestorationError(f"{place}: the database gave back something else than was written")
             if row is None:
                 tally.left_alone[f"{self.column.table.name}: deleted meanwhile"] += 1
@@ -258,7 +257,7 @@ class RowsUnit:
             try:
                 letters += self.recoding.prove(change.original, change.recoded)
             except RestorationError as error:
-                place = self.column.table.place(change.identity)
+                place = self.column.table.place(change.row)
                 raise RestorationError(f"{place}: {error.message}", offset=error.offset) from error
         expected = tally.letters if self.recoding.upgrade else 0
         if letters != expected:
@@ -272,4 +271,4 @@ def update(connection: Connection, column: Column, changes: Sequence[Change]) ->
     sql = f"UPDATE {connection.quoted(table.name)} SET {stanza} = ? WHERE "
     sql += "".join(f"{connection.quoted(name)} = ? AND " for name in table.identity)
     sql += f"CAST(CONVERT({stanza} USING utf8mb4) AS BINARY) = CAST(? AS BINARY)" if column.loose else f"{stanza} = ?"
-    return connection.execute_many(sql, [(change.new, *change.identity, change.old) for change in changes])
+    return connection.execute_many(sql, [(change.new, *change.row) for change in changes])
