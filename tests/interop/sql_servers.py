@@ -65,6 +65,11 @@ class SQLServer:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        end = time.monotonic() + 10
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < end:  # PostgreSQL does not start while a child of the last one has its memory
+                os.killpg(self.process.pid, 0)
+                time.sleep(0.01)
 
     def end(self) -> None:
         if self.process is not None:

@@ -33,7 +33,7 @@ from .schemas import SCHEMAS, Schema, StanzaTable
 __all__ = ["SCHEMAS", "Database", "RowsUnit", "Schema", "StanzaTable", "open_database"]
 
 #: rows of one unit, and about how many bytes of stanzas it may have
-ROWS = 2000
+ROWS = 5000
 BYTES = 4 << 20
 #: what PostgreSQL's advisory lock is known by, within one database
 _LOCK = 0x584550303431

@@ -198,6 +198,10 @@ def connect(url: sqlalchemy.URL) -> Iterator[Connection]:
         with _told(url):
             engine = _engine(url.render_as_string(hide_password=False), os.getpid())
             connection = held.enter_context(engine.connect())
-        yield Connection(url, connection)
+        try:
+            yield Connection(url, connection)
+        except BaseException:
+            connection.invalidate()  # it may be lost, or in the middle of something: no other is to have it
+            raise
         with _told(url):
             held.close()
