@@ -215,7 +215,9 @@ class RowsUnit:
         """Writes until every row holds what it should, is gone, or is given up; the changes that hold."""
         held: list[Change] = []
         moved: list[Row] = []
-        for _turn in range(TURNS):
+        for turn in range(TURNS):
+            if turn:
+                changes = recode(self.column, moved, self.recoding, tally)
             wanted = [change for change in changes if change.new != change.row[-1]]
             missed = len(wanted) - update(connection, self.column, wanted)
             if not missed and not self.verify:
@@ -223,8 +225,7 @@ class RowsUnit:
             now, moved = self._compare(connection, changes, missed, tally)
             held += now
             if not moved:
-                return held
-            changes = recode(self.column, moved, self.recoding, tally)
+                break
         for row in moved:
             tally.skip(self.column.table.place(row), f"the row was changed by another {TURNS} times meanwhile")
         return held
