@@ -156,19 +156,24 @@ def call(command: list[str], user: str, directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def prosody_stopped(certificate: Path) -> Iterator[tuple[Path, Callable[[], AbstractContextManager[Server]]]]:
-    """A Prosody's data directory, and what starts the server on it, as often as it is called."""
+def prosody_stopped(
+    certificate: Path, archive: str = "sql"
+) -> Iterator[tuple[Path, Callable[[], AbstractContextManager[Server]]]]:
+    """A Prosody's data directory, and what starts the server on it, as often as it is called.
+
+    :param archive: the storage of its archives, ``"sql"`` (SQLite) or ``"internal"``.
+    """
     serve, control = program("prosody"), program("prosodyctl")
     with scratch("prosody", certificate) as directory:
         c2s, tls = free_ports(2)
-        config = fill(directory, "prosody.cfg.lua", "prosody", C2S=c2s, TLS=tls)
+        config = fill(directory, "prosody.cfg.lua", "prosody", C2S=c2s, TLS=tls, ARCHIVE=archive)
         for user in USERS:
             call([control, "--config", str(config), "register", user, "xmpp.test", PASSWORD], "prosody", directory)
 
         @contextlib.contextmanager
         def start() -> Iterator[Server]:
             with running([serve, "--config", str(config), "-F"], "prosody", directory, (c2s, tls)):
-                yield Server("prosody", "xmpp.test", c2s, tls, certificate)
+                yield Server("prosody", "xmpp.test", c2s, tls, certificate, directory)
 
         yield directory / "data", start
 
@@ -177,8 +182,6 @@ def prosody_stopped(certificate: Path) -> Iterator[tuple[Path, Callable[[], Abst
 def prosody(certificate: Path) -> Iterator[Server]:
     with prosody_stopped(certificate) as (_data, start), start() as server:
         yield server
-        with running([serve, "--config", str(config), "-F"], "prosody", directory, (c2s, tls)):
-            yield Server("prosody", "xmpp.test", c2s, tls, certificate, directory)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def stopped(certificate: Path) -> Iterator[tuple[Path, Callable[[], AbstractCont
     """A Prosody's data directory, and what starts the server on it."""
     with contextlib.ExitStack() as running:
         try:
-            found = running.enter_context(servers.prosody_stopped(certificate))
+            found = running.enter_context(servers.prosody_stopped(certificate, archive="internal"))
         except servers.NotInstalledError as error:
             if os.environ.get("CI"):
                 pytest.fail(str(error))

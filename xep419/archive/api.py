@@ -42,6 +42,7 @@ def reencrypt(
     verify: bool = True,
     dry_run: bool = False,
     restart: bool = False,
+    while_in_use: bool = False,
     jobs: int | None = None,
     engine: EngineName | Engine = "local",
     scheduler: str | None = None,
@@ -63,6 +64,8 @@ def reencrypt(
     :param verify: checks that what is read is well-formed, and proves from what was written that nothing was lost.
     :param dry_run: reads and counts, and writes nothing.
     :param restart: forgets what an earlier job journalled; by default it is gone on with.
+    :param while_in_use: goes on where another process has an SQLite database open. Prosody and ejabberd do not wait
+        for one that is being written: they lose messages that come in these instants.
     :param jobs: units at once, by default one for each processor.
     :param engine: ``"local"`` (threads) or ``"dask"`` (see ``scheduler``).
     :param scheduler: the address of a Dask scheduler; by default a cluster of this machine's processors.
@@ -76,7 +79,7 @@ def reencrypt(
     if journal is not None and len(jobs_roots) > 1:
         raise ValueError("one journal is for one source in place")
     recoding = Recoding(rounds_from, rounds_to, upgrade, check=verify)
-    settings = Settings(recoding, "", verify, dry_run, format, _as_options(options))
+    settings = Settings(recoding, "", verify, dry_run, format, _as_options(options), while_in_use)
     report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
     with _running(report, _engine(engine, jobs, scheduler)) as chosen:
         if dry_run:

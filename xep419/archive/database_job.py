@@ -123,7 +123,7 @@ class DatabaseJob:
     def _rows(self, journal: Journal, address: str, token: str, *, last: bool) -> None:
         """Every range; the database forgets the job once the journal knows that all are done."""
         with _opened(address, self._settings) as database, database.lock():
-            database.begin(token)
+            database.begin(token, while_in_use=self._settings.while_in_use)
             self._observer.found(0, 0)
             for outcomes in self._engine.run(self._units(database, journal), self._advance):
                 journal.done(Record(one.key, "", "", (), one.tally) for one in outcomes)
@@ -199,7 +199,7 @@ def rehearse(root: Root, settings: Settings, report: Report) -> None:
     with _opened(root.source.url, settings) as database:
         report.tally.add(database.rehearse())
         report.units += 1
-        report.elsewhere += database.elsewhere()
+        report.elsewhere += [(f"{root.source}: {column}", rows) for column, rows in database.elsewhere()]
 
 
 def prove(root: Root, settings: Settings, report: Report) -> None:

@@ -28,7 +28,8 @@ class Settings:
     """What a job does to each of its units, wherever that is.
 
     ``token`` names its temporaries. ``format`` is a format's name, or None where each file's content tells it;
-    ``options`` are that format's own (``field``, ``column``).
+    ``options`` are that format's own (``field``, ``column``). ``while_in_use`` goes on where another process has an
+    SQLite file open.
     """
 
     recoding: Recoding
@@ -37,6 +38,7 @@ class Settings:
     dry_run: bool = False
     format: str | None = None
     options: tuple[tuple[str, Any], ...] = ()
+    while_in_use: bool = False
 
 
 class Outcome(NamedTuple):

@@ -94,6 +94,10 @@ A job that was killed goes on with what is missing when the same command is give
     help="Check that sources are well-formed, and prove from what was written that nothing was lost.",
 )  # fmt: skip
 @click.option("--resume/--restart", default=True, show_default=True, help="Go on with an earlier job, or forget it.")
+@click.option(
+    "--while-in-use", is_flag=True,
+    help="Go on where a server has an SQLite database open: it loses messages that it cannot write at once.",
+)  # fmt: skip
 @jobs_option
 @click.option(
     "--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True, help="Where it runs."
@@ -115,6 +119,7 @@ def reencrypt(
     dry_run: bool,
     verify: bool,
     resume: bool,
+    while_in_use: bool,
     jobs: int | None,
     engine: str,
     scheduler: str | None,
@@ -144,6 +149,7 @@ def reencrypt(
             verify=verify,
             dry_run=dry_run,
             restart=not resume,
+            while_in_use=while_in_use,
             jobs=jobs,
             engine=engine,
             scheduler=scheduler,

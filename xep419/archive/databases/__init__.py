@@ -238,13 +238,18 @@ class Database:
 
     def stanzas(self) -> Iterator[ArchivedStanza]:
         """Every stanza as it is now, rotated back; what is corrupt or compressed comes as it is."""
+        for place, data in self.stored():
+            yield ArchivedStanza(place, self._recoding.plain(data))
+
+    def stored(self) -> Iterator[ArchivedStanza]:
+        """Every value of the stanzas' columns as it is, with its place, in the order of their keys."""
         for column, rows in self._batches():
             for row in rows:
                 data = row[-1]
                 if isinstance(data, str):
                     data = data.encode("utf-8", "surrogateescape")
                 if isinstance(data, bytes):
-                    yield ArchivedStanza(column.table.place(row), self._recoding.plain(data))
+                    yield ArchivedStanza(column.table.place(row), data)
 
     def rehearse(self) -> Tally:
         """What a whole job would come to now. Nothing is changed."""
@@ -253,7 +258,7 @@ class Database:
             account(recode(column, rows, self._recoding, tally), self._recoding, tally)
         return tally
 
-    def elsewhere(self) -> list[str]:
+    def elsewhere(self) -> list[tuple[str, int]]:
         """Where else insecure names stand, in the server's own columns, which are left alone; with numbers of rows."""
         with connect(self._url) as connection:
             return insecure_elsewhere(connection, self._schema)

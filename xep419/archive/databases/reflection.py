@@ -103,7 +103,7 @@ def drop_index(connection: Connection, table: StanzaTable) -> None:
         connection.execute(f"DROP INDEX {connection.quoted(name)}{of_table}")
 
 
-def insecure_elsewhere(connection: Connection, schema: Schema) -> list[str]:
+def insecure_elsewhere(connection: Connection, schema: Schema) -> list[tuple[str, int]]:
     """Columns beside the stanzas' in which insecure names stand, each with the number of rows."""
     inspector = connection.inspect()
     names = set(inspector.get_table_names())
@@ -114,5 +114,5 @@ def insecure_elsewhere(connection: Connection, schema: Schema) -> list[str]:
             sql = f"SELECT COUNT(*) FROM {connection.quoted(table)} WHERE {tests}"
             ((rows,),) = connection.select(sql, *_INSECURE)
             if rows:
-                found.append(f"{table}.{column}: {rows} {'row' if rows == 1 else 'rows'} with an insecure name")
+                found.append((f"{table}.{column}", rows))
     return found
