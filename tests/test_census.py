@@ -324,3 +324,68 @@ def test_a_document_in_utf_16_is_refused_and_those_before_it_are_counted() -> No
         census.count([b"<a xmlns='http://a'/>", "<a/>".encode("utf-16"), b"<a xmlns='http://b'/>"])
     census.count(["<a xmlns='http://c'/>"])
     assert [name for name, _kind, _secure in census.counts()] == ["http://a", "http://c"]
+
+
+# -- places -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 1000])
+def test_the_first_places_are_kept_for_any_chunking(document: bytes, kept: int) -> None:
+    expected: dict[tuple[str, Scope, bool], list[int]] = {}
+    for ref in scan(document):
+        expected.setdefault((ref.name, ref.kind, ref.secure), []).append(ref.start)
+    for size in (1, 7, 64, 10_000):
+        census = NamespaceCensus(places=kept)
+        for piece in chunks(document, size):
+            census.update(piece)
+        census.finalize()
+        assert census.places() == {key: places[:kept] for key, places in expected.items()}
+        assert list(census.places()) == list(census.counts())
+
+
+def test_places_of_many_names_are_kept_apart() -> None:
+    tags = [f"<a xmlns='http:{at % 1000}'/>" for at in range(3000)]
+    census = NamespaceCensus(places=2)
+    census.update("".join(tags).encode())
+    starts = list(itertools.accumulate(map(len, tags), initial=len("<a xmlns='")))
+    expected = {("http:" + str(at), Scope.DECLARATIONS, False): [starts[at], starts[at + 1000]] for at in range(1000)}
+    assert census.places() == expected
+
+
+def test_places_of_one_name_written_in_two_ways_are_one_list() -> None:
+    census = NamespaceCensus(places=3)
+    census.update(b"<a xmlns='http:b'/><a xmlns='&#104;ttp:b'/><a xmlns='http:b'/><a xmlns='&#104;ttp:b'/>")
+    assert census.places() == {("http:b", Scope.DECLARATIONS, False): [10, 29, 53]}
+
+
+def test_places_are_those_in_the_encryptors_input() -> None:
+    census = NamespaceCensus(places=5)
+    encryptor = Encryptor(census=census)
+    for piece in (b"<a xmlns='htt", b"p:'/>", b"<a xmlns='http:'/>"):
+        encryptor.update(piece)
+    assert census.places() == {("http:", Scope.DECLARATIONS, False): [10, 28]}
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("places", [-1, 1001])
+def test_as_many_places_as_memory_has_room_for(places: int) -> None:
+    for kind in (NamespaceCensus, Twin):
+        with pytest.raises(ValueError, match=rf"^places must be 0 to 1000, not {places}$"):
+            kind(places=places)
+
+
+def test_one_name_is_counted_as_it_is_written() -> None:
+    census = NamespaceCensus()
+    assert census.count_of("http:a", Scope.DECLARATIONS) == 0
+    census.update(b"<a xmlns='http:a'/><a xmlns='http:a'/><a xmlns='&#104;ttp:a'/><feature var='https:a'/>")
+    assert census.count_of("http:a", Scope.DECLARATIONS) == 2
+    assert census.count_of("https:a", Scope.FEATURES) == 1
+    assert census.count_of("https:a", Scope.DECLARATIONS) == census.count_of("http:b", Scope.DECLARATIONS) == 0
+
+
+def test_places_in_whole_documents_go_on_from_one_to_the_next() -> None:
+    for kind in (NamespaceCensus, Twin):
+        census = kind(places=5)
+        census.count([b"<a xmlns='http:'/>", b"<b/>"])
+        census.count(["<a xmlns='http:'/>"])
+        assert census.places() == {("http:", Scope.DECLARATIONS, False): [10, 32]}

@@ -35,6 +35,9 @@ class Scope(enum.Flag):
     #: every position above
     ALL = 63
 
+    #: members are one object each; Flag's own hash, of the name, is Python and takes ten times as long
+    __hash__ = object.__hash__
+
 
 if TYPE_CHECKING:
 

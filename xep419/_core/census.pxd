@@ -29,12 +29,16 @@ cdef struct Census:
     size_t letters_room
     uint32_t *slots
     size_t mask             # slots, a power of two, minus one; at least twice the room
+    size_t most_places      # of each name that are kept
+    uint64_t *places        # that many for each entry, its count of them in use; NULL when none are kept
     bint failed             # no memory: names are missing
 
-cdef int init_census(Census *c) except -1
+cdef int init_census(Census *c, size_t most_places) except -1
 cdef void free_census(Census *c) noexcept nogil
 
-# Counts the names of a plan over p.
-cdef void count_names(Census *c, const uint8_t *p, const Plan *plan) noexcept nogil
+# Counts the names of a plan over p, whose first byte stands at the offset base of the document.
+cdef void count_names(Census *c, const uint8_t *p, uint64_t base, const Plan *plan) noexcept nogil
 
+cdef uint64_t count_of(const Census *c, const uint8_t *name, size_t size, uint8_t kind, bint secure) noexcept nogil
 cdef dict counts_of(const Census *c)
+cdef dict places_of(const Census *c)

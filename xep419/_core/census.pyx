@@ -7,9 +7,10 @@ linear for hostile names too: the hash has a seed that nobody outside knows. Byt
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 import os
 
@@ -59,12 +60,15 @@ cdef int fill_seed() except -1:
 fill_seed()
 
 
-cdef int init_census(Census *c) except -1:
+cdef int init_census(Census *c, size_t most_places) except -1:
     memset(c, 0, sizeof(Census))
     c.entries = <Counted *>malloc(FIRST_NAMES * sizeof(Counted))
     c.letters = <uint8_t *>malloc(FIRST_LETTERS)
     c.slots = <uint32_t *>calloc(2 * FIRST_NAMES, sizeof(uint32_t))
-    if c.entries is NULL or c.letters is NULL or c.slots is NULL:
+    c.most_places = most_places
+    if most_places:
+        c.places = <uint64_t *>malloc(FIRST_NAMES * most_places * sizeof(uint64_t))
+    if c.entries is NULL or c.letters is NULL or c.slots is NULL or (most_places and c.places is NULL):
         free_census(c)
         raise MemoryError("no memory for the names")
     c.room = FIRST_NAMES
@@ -77,6 +81,8 @@ cdef void free_census(Census *c) noexcept nogil:
     free(c.entries)
     free(c.letters)
     free(c.slots)
+    free(c.places)
+    c.places = NULL
     c.entries = NULL
     c.letters = NULL
     c.slots = NULL
@@ -109,8 +115,15 @@ cdef bint grow_slots(Census *c) noexcept nogil:
     cdef size_t mask = 2 * c.mask + 1, i, slot
     cdef uint32_t *slots = <uint32_t *>calloc(mask + 1, sizeof(uint32_t))
     cdef Counted *entries = <Counted *>realloc(c.entries, 2 * c.room * sizeof(Counted))
+    cdef uint64_t *places
     if entries is not NULL:
         c.entries = entries
+    if c.most_places:
+        places = <uint64_t *>realloc(c.places, 2 * c.room * c.most_places * sizeof(uint64_t))
+        if places is NULL:
+            free(slots)
+            return False
+        c.places = places
     if slots is NULL or entries is NULL:
         free(slots)
         return False
@@ -135,7 +148,7 @@ cdef bint grow_letters(Census *c) noexcept nogil:
     return True
 
 
-cdef void add_name(Census *c, uint64_t hash, const uint8_t *name, const Finding *found) noexcept nogil:
+cdef void add_name(Census *c, uint64_t hash, const uint8_t *name, uint64_t place, const Finding *found) noexcept nogil:
     """The first of its kind."""
     cdef size_t size = found.end - found.start, slot
     cdef Counted *entry
@@ -157,48 +170,98 @@ cdef void add_name(Census *c, uint64_t hash, const uint8_t *name, const Finding 
     entry.kind = found.kind
     entry.secure = found.secure
     memcpy(c.letters + c.size, name, size)
+    if c.most_places:
+        c.places[c.count * c.most_places] = place
     c.size += size
     c.count += 1
     c.slots[slot] = <uint32_t>c.count
 
 
-cdef inline void count_name(Census *c, const uint8_t *name, const Finding *found) noexcept nogil:
-    cdef size_t size = found.end - found.start, slot
+cdef inline Counted *entry_of(const Census *c, uint64_t hash, const uint8_t *name, size_t size, uint8_t kind,
+                              bint secure) noexcept nogil:
+    cdef size_t slot = hash & c.mask
+    cdef Counted *entry
+    while c.slots[slot]:
+        entry = &c.entries[c.slots[slot] - 1]
+        if (entry.hash == hash and entry.size == size and entry.kind == kind and entry.secure == secure
+                and not memcmp(c.letters + entry.start, name, size)):
+            return entry
+        slot = (slot + 1) & c.mask
+    return NULL
+
+
+cdef inline uint64_t hash_of_name(const uint8_t *name, size_t size, uint8_t kind, bint secure) noexcept nogil:
+    return hash_of(name, size, <uint64_t>kind << 1 | secure)
+
+
+cdef inline void count_name(Census *c, const uint8_t *name, uint64_t place, const Finding *found) noexcept nogil:
+    cdef size_t size = found.end - found.start
     cdef uint64_t hash
     cdef Counted *entry
     if size > <size_t>LONGEST_NAME:
         c.overflow += 1
         return
-    hash = hash_of(name, size, <uint64_t>found.kind << 1 | found.secure)
-    slot = hash & c.mask
-    while c.slots[slot]:
-        entry = &c.entries[c.slots[slot] - 1]
-        if (entry.hash == hash and entry.size == size and entry.kind == found.kind and entry.secure == found.secure
-                and not memcmp(c.letters + entry.start, name, size)):
-            entry.count += 1
-            return
-        slot = (slot + 1) & c.mask
-    add_name(c, hash, name, found)
+    hash = hash_of_name(name, size, found.kind, found.secure)
+    entry = entry_of(c, hash, name, size, found.kind, found.secure)
+    if entry is NULL:
+        add_name(c, hash, name, place, found)
+        return
+    if entry.count < c.most_places:
+        c.places[<size_t>(entry - c.entries) * c.most_places + entry.count] = place
+    entry.count += 1
 
 
-cdef void count_names(Census *c, const uint8_t *p, const Plan *plan) noexcept nogil:
+cdef void count_names(Census *c, const uint8_t *p, uint64_t base, const Plan *plan) noexcept nogil:
     cdef size_t i
     cdef uint64_t secure = 0
     for i in range(plan.count):
         secure += plan.items[i].secure
-        count_name(c, p + plan.items[i].start, &plan.items[i])
+        count_name(c, p + plan.items[i].start, base + plan.items[i].start, &plan.items[i])
     c.secure += secure
     c.insecure += plan.count - secure
+
+
+cdef uint64_t count_of(const Census *c, const uint8_t *name, size_t size, uint8_t kind, bint secure) noexcept nogil:
+    cdef const Counted *entry
+    if c.slots is NULL:
+        return 0
+    entry = entry_of(c, hash_of_name(name, size, kind, secure), name, size, kind, secure)
+    return 0 if entry is NULL else entry.count
+
+
+cdef object key_of(const Census *c, const Counted *entry):
+    cdef const char *name = <const char *>c.letters + entry.start
+    if memchr(name, c'&', entry.size) is NULL:
+        resolved = PyUnicode_DecodeUTF8(name, entry.size, "surrogateescape")
+    else:
+        resolved = resolve_references(PyBytes_FromStringAndSize(name, entry.size))
+    return resolved, KINDS[entry.kind], bool(entry.secure)
 
 
 cdef dict counts_of(const Census *c):
     """By the name with its references resolved: several entries may be one."""
     cdef dict counts = {}
-    cdef const Counted *entry
     cdef size_t i
     for i in range(c.count):
-        entry = &c.entries[i]
-        raw = PyBytes_FromStringAndSize(<const char *>c.letters + entry.start, entry.size)
-        key = (resolve_references(raw), KINDS[entry.kind], bool(entry.secure))
-        counts[key] = counts.get(key, 0) + entry.count
+        key = key_of(c, &c.entries[i])
+        counts[key] = counts.get(key, 0) + c.entries[i].count
     return counts
+
+
+cdef dict places_of(const Census *c):
+    """The first places, by the same keys."""
+    cdef dict places = {}
+    cdef size_t i
+    for i in range(c.count):
+        key = key_of(c, &c.entries[i])
+        found = first_places(c, i)
+        if key in places:
+            found = sorted(places[key] + found)[:c.most_places]
+        places[key] = found
+    return places
+
+
+cdef list first_places(const Census *c, size_t at):
+    cdef size_t i
+    cdef const uint64_t *places = c.places + at * c.most_places
+    return [places[i] for i in range(min(c.entries[at].count, c.most_places))]

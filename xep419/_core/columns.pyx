@@ -165,7 +165,7 @@ cdef Outcome recode_rows(Job *j, Plan *plan) noexcept nogil:
                 if plan.failed:
                     return NO_MEMORY
             if j.census is not NULL:
-                count_names(j.census, p, plan)
+                count_names(j.census, p, 0, plan)
             letters = letters_to_add(plan) if j.upgrade else 0
             if size + letters > j.limit - j.written:
                 return TOO_LARGE
@@ -271,7 +271,7 @@ def recode_values(
                     size = offset_at(&j, j.rows) - offset_at(&j, 0)
                     if not census:
                         return recoded(&j, size, new_offsets)
-                    init_census(&names)
+                    init_census(&names, 0)
                     j.census = &names
                     try:
                         return recoded(&j, size, new_offsets)

@@ -13,7 +13,7 @@ from libc.string cimport memchr, memmove
 import operator
 
 from .buffers cimport ASCII, GIL_RELEASE_BYTES, UTF8, Source, acquire, new_bytes, release
-from .census cimport Census, count_names, counts_of, free_census, init_census
+from .census cimport Census, count_names, count_of, counts_of, free_census, init_census, places_of
 from .cipher cimport fold_rounds, rotate, rotated
 from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
 from .scanner cimport (
@@ -22,7 +22,7 @@ from .scanner cimport (
 
 from .._encoding import HEAD_BYTES
 from ..errors import LimitExceededError
-from ..names import Scope
+from ..names import Scope, is_secure
 
 cdef object ALL = Scope.ALL
 
@@ -255,24 +255,34 @@ cdef class _Incremental:
         return 0
 
 
+cdef size_t places_to_keep(object places) except? 0:
+    """As many as asked for; the bound keeps a census of the most names within a gigabyte."""
+    wanted = operator.index(places)
+    if not 0 <= wanted <= 1000:
+        raise ValueError(f"places must be 0 to 1000, not {wanted}")
+    return wanted
+
+
 @cython.embedsignature(False)    # Cython would write the keywords as positional
 cdef class NamespaceCensus(_Incremental):
     """Counts the namespace names of a document that comes in pieces of any size, in bounded memory.
 
     :param scope: the positions to count in.
     :param max_markup: as for :class:`xep419.Encryptor`.
+    :param places: how many places of each name are kept, 0 to 1000.
 
     Up to 65 536 names are told apart, by their bytes, kind and scheme, each of up to 1024 bytes; any more are counted
     in ``overflow`` (and in ``insecure`` or ``secure``) alone. Given to an Encryptor, it counts what that upgrades.
     """
 
     cdef Census table
+    cdef size_t whole       # bytes of the documents given whole
     cdef bint counts_for_other
 
-    def __cinit__(self):
-        init_census(&self.table)
+    def __cinit__(self, *, places=0, **_):
+        init_census(&self.table, places_to_keep(places))
 
-    def __init__(self, *, scope=ALL, max_markup=1 << 20):
+    def __init__(self, *, scope=ALL, max_markup=1 << 20, places=0):
         self.begin(1, 0, max_markup, scope, True)
 
     def __dealloc__(self):
@@ -327,12 +337,36 @@ cdef class NamespaceCensus(_Incremental):
 
         :returns: counts by (name with its references resolved, kind, whether it is secure).
         """
-        if self.busy:
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        self.check_idle()
         return counts_of(&self.table)
 
+    cdef int check_idle(self) except -1:
+        if self.busy:
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        return 0
+
+    def places(self) -> dict:
+        """The first places of each name: byte offsets in what came by update(), ascending.
+
+        Those in documents given to count() go on from one document to the next, as if these were joined.
+
+        :returns: lists by the keys of :meth:`counts`, of at most as many as ``places`` asked for.
+        """
+        self.check_idle()
+        return places_of(&self.table)
+
+    def count_of(self, name, kind, /) -> int:
+        """How often one name came so far, as it is written here: without references.
+
+        :param kind: one member of :class:`xep419.Scope`.
+        """
+        cdef bytes raw = name.encode("utf-8", "surrogateescape")
+        cdef uint8_t bits = scope_bits(kind)
+        self.check_idle()
+        return count_of(&self.table, <const uint8_t *><const char *>raw, len(raw), bits, is_secure(name))
+
     cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
-        self.count_plan(p, plan, freely)
+        self.count_plan(p, self.offset, plan, freely)
 
     cdef int count_whole(self, object document) except -1:
         cdef Source source
@@ -353,27 +387,28 @@ cdef class NamespaceCensus(_Incremental):
                 scan_names(&scanner, source.data, source.n, True, &plan)
             if plan.failed:
                 raise MemoryError("no memory for the positions of the names")
-            return self.count_plan(source.data, &plan, freely)
+            self.count_plan(source.data, self.whole, &plan, freely)
+            self.whole += source.n
+            return 0
         finally:
             free_plan(&plan)
             release(&source)
 
-    cdef int count_plan(self, const uint8_t *p, const Plan *plan, bint freely) except -1:
+    cdef int count_plan(self, const uint8_t *p, size_t base, const Plan *plan, bint freely) except -1:
         if freely:
             with nogil:
-                count_names(&self.table, p, plan)
+                count_names(&self.table, p, base, plan)
         else:
-            count_names(&self.table, p, plan)
+            count_names(&self.table, p, base, plan)
         if self.table.failed:
             raise MemoryError("no memory for the names")
         return 0
 
-    cdef int count_for_other(self, const uint8_t *p, const Plan *plan, bint freely) except -1:
-        if self.busy:
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+    cdef int count_for_other(self, const uint8_t *p, size_t base, const Plan *plan, bint freely) except -1:
+        self.check_idle()
         self.busy = True
         try:
-            return self.count_plan(p, plan, freely)
+            return self.count_plan(p, base, plan, freely)
         finally:
             self.busy = False
 
@@ -405,7 +440,7 @@ cdef class Encryptor(_Incremental):
 
     cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
         if self.census is not None:
-            self.census.count_for_other(p, plan, freely)
+            self.census.count_for_other(p, self.offset, plan, freely)
         return _Incremental.spliced(self, p, n, plan, freely)
 
 

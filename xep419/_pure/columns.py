@@ -93,7 +93,7 @@ def recode_values(
         elif _is_taken(piece, check):
             found = Scanner(Scope.ALL.value).scan(piece, True)[0] if upgrade or census else []
             if census:
-                names._count(piece, found)
+                names._count(piece, 0, found)
             piece = splice_up(piece, found if upgrade else [], forth)
         else:
             piece = stored[start:end]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from .._encoding import HEAD_BYTES, check_encoding
 from ..errors import LimitExceededError, XEP419Error
-from ..names import Scope, resolve_references
+from ..names import Scope, is_secure, resolve_references
 from .cipher import fold_rounds, rotate, to_bytes
 from .namespaces import find, scope_bits, splice_down, splice_up
 from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Finding, Scanner
@@ -62,6 +62,7 @@ class _Incremental:
         self._scanner = Scanner(scope_bits(scope))
         self._pending = bytearray()
         self._offset = 0  # input bytes before the pending ones
+        self._base = 0  # the same, before the piece that is spliced
         self._started = False
         self._tag_end: TagEnd | None = None
         self._error: BaseException | None = None
@@ -127,6 +128,7 @@ class _Incremental:
             self._started = True
         found, done = self._scanner.scan(data, final)
         self._pending = bytearray(data[done:])
+        self._base = self._offset
         self._offset += done
         self._tag_end = TagEnd(data[done:]) if self._scanner.hold == HOLD_TAG else None
         self._check_limit()
@@ -154,8 +156,13 @@ MOST_NAMES, LONGEST_NAME = 65536, 1024
 class NamespaceCensus(_Incremental):
     """Counts the names in ``scope`` of a document that comes piece by piece."""
 
-    def __init__(self, *, scope: Scope = Scope.ALL, max_markup: int = 1 << 20) -> None:
+    def __init__(self, *, scope: Scope = Scope.ALL, max_markup: int = 1 << 20, places: int = 0) -> None:
         super().__init__(1, 0, max_markup, scope, True)
+        self._most_places = operator.index(places)
+        if not 0 <= self._most_places <= 1000:
+            raise ValueError(f"places must be 0 to 1000, not {self._most_places}")
+        self._places: dict[tuple[bytes, int, bool], list[int]] = {}
+        self._whole = 0  # bytes of the documents given whole
         self._counts_for_other = False
         self._counted: dict[tuple[bytes, int, bool], int] = {}
         self._totals = [0, 0]  # insecure, secure
@@ -177,7 +184,8 @@ class NamespaceCensus(_Incremental):
         with self._used_alone():
             for document in documents:
                 data = to_bytes(document)
-                self._count(data, find(document, data, self._scanner.scopes))
+                self._count(data, self._whole, find(document, data, self._scanner.scopes))
+                self._whole += len(data)
 
     @property
     def insecure(self) -> int:
@@ -193,30 +201,49 @@ class NamespaceCensus(_Incremental):
 
     def counts(self) -> dict[tuple[str, Scope, bool], int]:
         """How often each name came so far, in order of first appearance."""
-        if self._in_use.locked():
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        self._check_idle()
         counts: dict[tuple[str, Scope, bool], int] = {}
         for (raw, kind, secure), count in self._counted.items():
             key = resolve_references(raw), Scope(kind), secure
             counts[key] = counts.get(key, 0) + count
         return counts
 
+    def places(self) -> dict[tuple[str, Scope, bool], list[int]]:
+        """The first places of each name, by the keys of ``counts``."""
+        self._check_idle()
+        places: dict[tuple[str, Scope, bool], list[int]] = {}
+        for raw, kind, secure in self._counted:
+            key = resolve_references(raw), Scope(kind), secure
+            places.setdefault(key, []).extend(self._places.get((raw, kind, secure), ()))
+        return {key: sorted(found)[: self._most_places] for key, found in places.items()}
+
+    def count_of(self, name: str, kind: Scope, /) -> int:
+        """How often one name came so far, as it is written here: without references."""
+        self._check_idle()
+        return self._counted.get((name.encode("utf-8", "surrogateescape"), scope_bits(kind), is_secure(name)), 0)
+
+    def _check_idle(self) -> None:
+        if self._in_use.locked():
+            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+
     def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
-        self._count(data, found)
+        self._count(data, self._base, found)
         return b""
 
-    def _count(self, data: bytes, found: list[Finding]) -> None:
+    def _count(self, data: bytes, base: int, found: list[Finding]) -> None:
         for name in found:
             self._totals[name.secure] += 1
             key = data[name.start : name.end], name.kind, name.secure
             if len(key[0]) > LONGEST_NAME or (key not in self._counted and len(self._counted) == MOST_NAMES):
                 self._overflow += 1
             else:
-                self._counted[key] = self._counted.get(key, 0) + 1
+                self._counted[key] = count = self._counted.get(key, 0) + 1
+                if count <= self._most_places:
+                    self._places.setdefault(key, []).append(base + name.start)
 
-    def _count_for_other(self, data: bytes, found: list[Finding]) -> None:
+    def _count_for_other(self, data: bytes, base: int, found: list[Finding]) -> None:
         with self._used_alone():
-            self._count(data, found)
+            self._count(data, base, found)
 
 
 class _Transform(_Incremental):
@@ -252,7 +279,7 @@ class Encryptor(_Transform):
 
     def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
         if self._census is not None:
-            self._census._count_for_other(data, found)
+            self._census._count_for_other(data, self._base, found)
         return super()._spliced(data, found)
 
 
