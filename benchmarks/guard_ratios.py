@@ -145,6 +145,23 @@ def parse_with_expat(xml: bytes) -> int:
     return started
 
 
+def conversation(size: int) -> bytes:
+    """The stanzas of the recorded sessions as one long document, of about ``size`` bytes."""
+    stanzas: list[bytes] = []
+    for path in sorted((inputs.ROOT / "examples" / "recorded").glob("*.xml")):
+        stanzas += xep419.StanzaStream(restricted=False).feed(path.read_bytes())
+    once = b"".join(stanzas)
+    return b"<stream:stream>" + once * (1 + size // len(once)) + b"</stream:stream>"
+
+
+def test_audit_against_scan(guard: Guard) -> None:
+    document = conversation(16 * MIB)
+    refs, report = xep419.scan(document), xep419.audit(document)
+    assert sum(name.occurrences for name in report.names) == len(refs)
+    assert not report.problems
+    guard("audit/scan", "audit(document)", "scan(document)", given() | {"document": document}, 9)
+
+
 def test_upgrade_against_re(guard: Guard, stream: bytes) -> None:
     declarations = xep419.upgrade(stream, scope=xep419.Scope.DECLARATIONS)
     assert abs(len(substitute(stream)) - len(declarations)) < 0.05 * (len(declarations) - len(stream))

@@ -44,6 +44,7 @@ COMMANDS = (
     "upgrade",
     "downgrade",
     "scan",
+    "audit",
     "registry",
     "pins",
     "srv",

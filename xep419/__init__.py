@@ -57,6 +57,12 @@ from .stream import StanzaStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
+    from typing import BinaryIO
+
+    from ._types import Buffer
+    from .auditing import AuditReport
+
     #: the instruction set in use; read-only
     isa: str
 
@@ -66,6 +72,35 @@ def register_codecs() -> None:
     from . import _codecs
 
     _codecs.register()
+
+
+def audit(source: Buffer | str | os.PathLike[str] | BinaryIO, /, *, places: int = 3) -> AuditReport:
+    """What a stanza, a document, a recorded stream, an archive or a directory of them shows to whoever reads it.
+
+    Namespace names that are insecure, secure or unknown to the Registrar, with counts and places; what a reader learns
+    from the bytes that end-to-end encryption leaves in the clear; whether the stream was inside TLS, where that shows.
+
+    :param source: XML as bytes-like or ``str``; a path (``os.PathLike``) of a file or directory; the URL of a database
+        or a remote archive, a ``str`` that begins with ``scheme://``; or a binary file.
+    :param places: how many places are kept of each name and scheme; the counts are exact.
+    :returns: the report. What is not well-formed is in its ``problems``, and the audit goes on after it.
+    :raises OSError: the source cannot be opened or read.
+    :raises ImportError: the source's format needs an extra that is not installed.
+    """
+    from .auditing import Auditor
+
+    auditor = Auditor(places=places)
+    auditor.read(source)
+    return auditor.report()
+
+
+def __getattr__(name: str) -> object:
+    """Names that cost more to import than most programs want to pay: loaded when asked for."""
+    if name == "AuditReport":
+        from .auditing import AuditReport
+
+        return AuditReport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Package(types.ModuleType):
@@ -80,6 +115,7 @@ sys.modules[__name__].__class__ = _Package
 
 __all__ = [
     "ArchiveError",
+    "AuditReport",
     "CorruptArchiveError",
     "Decryptor",
     "EncodingError",
@@ -102,6 +138,7 @@ __all__ = [
     "UnsupportedArchiveError",
     "XEP419Error",
     "__version__",
+    "audit",
     "available_isas",
     "decrypt",
     "double_rot13",

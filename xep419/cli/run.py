@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from .archive import archive
+from .audit import audit
 from .files import FileError
 from .info import info
 from .pins import pins
@@ -72,7 +73,21 @@ def command() -> None:
     """
 
 
-for _subcommand in (encrypt, decrypt, rot13, upgrade, downgrade, scan, registry, pins, srv, archive, speed, info):
+for _subcommand in (
+    encrypt,
+    decrypt,
+    rot13,
+    upgrade,
+    downgrade,
+    scan,
+    audit,
+    registry,
+    pins,
+    srv,
+    archive,
+    speed,
+    info,
+):
     command.add_command(_subcommand)
 
 
