@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from archives import document, rot13, tree
 
-from xep419 import ArchiveError, archive
+from xep419 import ArchiveError, UnsupportedArchiveError, archive
 from xep419.archive import Skip, slices
 from xep419.archive.storage import TEMPORARY
 
@@ -365,3 +365,54 @@ def test_a_journal_that_is_not_one_is_refused(source: Path, tmp_path: Path) -> N
     with pytest.raises(ArchiveError, match="the job's journal cannot be used"):
         archive.reencrypt(source, tmp_path / "target")
     shutil.rmtree(tmp_path / "target", ignore_errors=True)
+
+
+# -- groups ---------------------------------------------------------------------------------------------------
+
+INDEX = 'item({\n\t["offset"] = 0;\n\t["length"] = %d;\n\t["when"] = "2026-11-22T17:09:37Z";\n\t["id"] = "x";\n});\n'
+MESSAGE = b"<message><x xmlns='urn:xmpp:sid:0'/></message>\n"
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """The index of a day of Prosody's xmlarchive, with the XML beside it."""
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.xml").write_bytes(MESSAGE)
+    index = tmp_path / "day" / "a.list"
+    index.write_text(INDEX % len(MESSAGE))
+    return index
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_index_and_its_xml_are_one_unit(day: Path, tmp_path: Path, alone: bool) -> None:
+    target = tmp_path / "out"
+    source, into = (day, target / "a.list") if alone else (day.parent, target)
+    report = archive.reencrypt(source, into)
+    assert (report.units, report.tally.stanzas, report.exit_status) == (1, 1, 0)
+    assert tree(target) == {
+        "a.list": (INDEX % (len(MESSAGE) + 1)).encode(),
+        "a.xml": MESSAGE.replace(b"urn:xmpp:", b"urn:xmpps:"),
+        **({"a.list.xep419-journal": tree(target)["a.list.xep419-journal"]} if alone else {}),
+    }
+    assert archive.verify(source, into).exit_status == 0
+    assert archive.reencrypt(source, into).resumed == 1
+
+
+def test_an_index_takes_its_xml_along_to_another_name(day: Path, tmp_path: Path) -> None:
+    archive.reencrypt(day, tmp_path / "b.list")
+    assert (tmp_path / "b.xml").read_bytes() == MESSAGE.replace(b"urn:xmpp:", b"urn:xmpps:")
+
+
+def test_an_index_without_its_xml_is_corrupt(day: Path, tmp_path: Path) -> None:
+    (day.parent / "a.xml").unlink()
+    report = archive.reencrypt(day, tmp_path / "b.list")
+    assert (report.exit_status, report.tally.skips[0].place) == (3, str(day))
+    assert "needs a.xml beside it" in report.tally.skips[0].reason
+
+
+def test_the_stanzas_of_a_directory_have_places(source: Path, day: Path) -> None:
+    found = list(archive.stanzas(day.parent))
+    assert found == [(f"{day}: item 1", MESSAGE)]
+    assert len(list(archive.stanzas(source))) == 103
+    with pytest.raises(UnsupportedArchiveError, match="nothing in it is known to be a stanza"):
+        list(archive.stanzas(source / "deep" / "notes.txt"))

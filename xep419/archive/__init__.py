@@ -13,9 +13,22 @@ except ImportError as error:
         f"xep419.archive needs fsspec ({error}): pip install 'xep419[archive]'", name=error.name
     ) from error
 
-from .api import reencrypt, scan, status, verify
+from .api import companions, reencrypt, scan, stanzas, status, verify
+from .formats import ArchivedStanza
 from .journal import Status
 from .report import Report
 from .tally import Skip, Tally
 
-__all__ = ["Report", "Skip", "Status", "Tally", "reencrypt", "scan", "status", "verify"]
+__all__ = [
+    "ArchivedStanza",
+    "Report",
+    "Skip",
+    "Status",
+    "Tally",
+    "companions",
+    "reencrypt",
+    "scan",
+    "stanzas",
+    "status",
+    "verify",
+]

@@ -17,7 +17,9 @@ from . import database_job
 from .copying import copying_rate
 from .database_job import DatabaseJob, is_database
 from .engines import Engine
-from .job import FilesJob, Observer, Root, Silent
+from .files import companions_of
+from .formats import ArchivedStanza
+from .job import FilesJob, Observer, Root, Silent, stored_stanzas
 from .journal import Status, journal_for, read_status
 from .proving import ProvingUnit
 from .recoding import Recoding
@@ -141,6 +143,32 @@ def verify(
             if root.is_database:
                 database_job.prove(root, settings, report)
     return report
+
+
+def stanzas(
+    source: Source,
+    *,
+    format: str | None = None,
+    options: dict[str, Any] | None = None,
+    rounds_from: int = 0,
+) -> Iterator[ArchivedStanza]:
+    """Every stanza of an archive as it is stored, rotated back, with its place; corrupt ones come as they are.
+
+    The parameters are :func:`reencrypt`'s. Of a directory, files without a stanza are passed over.
+
+    :raises UnsupportedArchiveError: the source, a single file, holds no stanza that we know of.
+    :raises ArchiveError: it cannot be read.
+    """
+    (root,) = _roots([source], None, True)
+    settings = Settings(Recoding(rounds_from), "", True, True, format, _as_options(options))
+    if root.is_database:
+        return database_job.stanzas(root, settings)
+    return stored_stanzas(root, settings)
+
+
+def companions(source: Source) -> tuple[str, ...]:
+    """The names of the files beside a file that only make sense together with it, as an index and what it points to."""
+    return companions_of(Location.of(source), Settings(Recoding(), ""))
 
 
 def status(target: Source, *, journal: Source | None = None) -> Status:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ArchiveError, RestorationError
 from .engines import Engine
+from .formats import ArchivedStanza
 from .job import Observer, Root
 from .journal import Journal, Move, Record
 from .report import Report
@@ -200,6 +201,13 @@ def rehearse(root: Root, settings: Settings, report: Report) -> None:
         report.tally.add(database.rehearse())
         report.units += 1
         report.elsewhere += [(f"{root.source}: {column}", rows) for column, rows in database.elsewhere()]
+
+
+def stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
+    """Every stanza of a database, rotated back."""
+    with _opened(root.source.url, settings) as database:
+        for place, data in database.stanzas():
+            yield ArchivedStanza(f"{root.source}: {place}", data)
 
 
 def prove(root: Root, settings: Settings, report: Report) -> None:

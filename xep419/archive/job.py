@@ -5,6 +5,7 @@ It alone writes the journal and puts files in place. It knows no format and no X
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import posixpath
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from ..errors import UnsupportedArchiveError
 from .engines import Engine
-from .files import FilesUnit, FileTask, companions_of, fingerprints, skipped
+from .files import FilesUnit, FileTask, companions_of, fingerprints, format_of, skipped
+from .formats import ArchivedStanza
 from .journal import Journal, Record
 from .report import Report
 from .slices import SlicedFile, is_splittable
-from .storage import Entry, Location, commit, discard, size_of, stale, sync_parents, walk
+from .storage import Entry, Location, commit, discard, open_source, size_of, stale, sync_parents, walk
 from .tally import Tally
 from .work import Outcome, Settings, Unit
 
@@ -190,24 +193,13 @@ class FilesJob:
 
     def _tasks(self) -> Iterator[FileTask]:
         for root in self._roots:
-            yield from self._tasks_below(root)
-
-    def _tasks_below(self, root: Root) -> Iterator[FileTask]:
-        """The files, each with those that belong to it."""
-        claimed: set[str] = set()
-        for entry in walk(root.source):
-            if entry.relative in claimed:
-                claimed.discard(entry.relative)
-                continue
-            if entry.kind == "other":
-                self._report.tally.left_alone["neither a file nor a directory"] += 1
-                continue
-            if _NAME_IN_PATH.search(unquote(entry.relative)):
-                self._report.elsewhere.append((f"the path {entry.location}", 1))
-            names = companions_of(entry.location, self._settings) if entry.kind == "file" else ()
-            group = [entry.relative, *(posixpath.join(posixpath.dirname(entry.relative), name) for name in names)]
-            claimed.update(group[1:])
-            yield _task(root, entry, group)
+            for entry, companions in _groups(root, self._settings):
+                if entry.kind == "other":
+                    self._report.tally.left_alone["neither a file nor a directory"] += 1
+                    continue
+                if _NAME_IN_PATH.search(unquote(entry.relative)):
+                    self._report.elsewhere.append((f"the path {entry.location}", 1))
+                yield _task(root, entry, companions)
 
     def _is_done(self, task: FileTask) -> bool:
         record = self._journal.lookup(task.key) if self._journal else None
@@ -279,15 +271,55 @@ class FilesJob:
         self._report.units += 1
 
 
-def _task(root: Root, entry: Entry, group: list[str]) -> FileTask:
-    sources = tuple(root.source.child(relative) for relative in group)
+def stored_stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
+    """The stanzas of all files below a root.
+
+    :raises UnsupportedArchiveError: the root is a single file, and holds no stanza that we know of.
+    """
+    for entry, companions in _groups(root, settings):
+        if entry.kind != "file":
+            continue
+        task = _task(root, entry, companions)
+        try:
+            form = format_of(task, settings)
+        except UnsupportedArchiveError:
+            if not entry.relative:
+                raise
+            continue
+        with contextlib.ExitStack() as files:
+            sources = [files.enter_context(open_source(one)) for one in task.sources]
+            for place, data in form.stanzas(sources, settings.recoding):
+                yield ArchivedStanza(f"{entry.location}: {place}", data)
+
+
+def _groups(root: Root, settings: Settings) -> Iterator[tuple[Entry, tuple[str, ...]]]:
+    """The files below a root, each with the names of those beside it that belong to it."""
+    claimed: set[str] = set()
+    for entry in walk(root.source):
+        if entry.relative in claimed:
+            claimed.discard(entry.relative)
+            continue
+        names = companions_of(entry.location, settings) if entry.kind == "file" else ()
+        claimed.update(posixpath.join(posixpath.dirname(entry.relative), name) for name in names)
+        yield entry, names
+
+
+def _task(root: Root, entry: Entry, companions: tuple[str, ...]) -> FileTask:
+    target = root.target.child(entry.relative)
+    sources = (entry.location, *(entry.location.sibling(name) for name in companions))
     return FileTask(
         key=posixpath.join(root.name, entry.relative) if root.name else entry.relative,
         sources=sources,
-        targets=tuple(root.target.child(relative) for relative in group),
+        targets=(target, *(target.sibling(_renamed(name, entry.location, target)) for name in companions)),
         size=entry.size + sum(size_of(source) for source in sources[1:]),
         is_link=entry.kind == "link",
     )
+
+
+def _renamed(companion: str, source: Location, target: Location) -> str:
+    """A companion's name beside a target that has another name than its source."""
+    stem, _suffix = posixpath.splitext(source.name)
+    return posixpath.splitext(target.name)[0] + companion.removeprefix(stem)
 
 
 def _absolute(location: Location) -> str:

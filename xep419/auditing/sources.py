@@ -85,12 +85,23 @@ def _of_directory(directory: Path, advance: Advance) -> Iterator[Document | Arch
     errors: list[OSError] = []
     for parent, directories, names in os.walk(directory, onerror=errors.append):
         directories.sort()
+        belonging: set[str] = set()
         for name in sorted(names):
             path = Path(parent, name)
-            if path.is_file():
+            if name not in belonging and path.is_file():
+                belonging.update(_companions(path))
                 yield _of_file(path, advance)._replace(listed=True)
     for error in errors:
         yield Document(str(error.filename), _failing(error), listed=True)
+
+
+def _companions(path: Path) -> tuple[str, ...]:
+    """The files beside an index that are read through it, where the archive tools are installed."""
+    try:
+        from ..archive import companions
+    except ImportError:
+        return ()
+    return companions(path)
 
 
 def _failing(error: OSError) -> Iterator[bytes]:
