@@ -25,12 +25,17 @@ def status(path: str) -> os.stat_result | None:
         return None
 
 
-def create(temporary: str, target: str, existing: os.stat_result | None, *, anew: bool = False) -> io.FileIO:
-    """The new, empty, unbuffered file; ``anew`` discards a temporary of that name that is there already."""
+def create(
+    temporary: str, target: str, existing: os.stat_result | None, *, anew: bool = False, mode: int = NEW_FILE
+) -> io.FileIO:
+    """The new, empty, unbuffered file; ``anew`` discards a temporary of that name that is there already.
+
+    :param mode: permission bits, before the process's mask, of a file that replaces none.
+    """
     if existing is not None and not os.access(target, os.W_OK):
         # A rename asks nothing of the file it replaces, but a read-only file is meant to stay.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-    mode = NEW_FILE if existing is None else PRIVATE_FILE
+    mode = mode if existing is None else PRIVATE_FILE
     if anew:
         remove(temporary)
     return open(temporary, "xb+", buffering=0, opener=lambda name, flags: os.open(name, flags, mode))
@@ -43,6 +48,20 @@ def keep_permissions(temporary: str, existing: os.stat_result | None) -> None:
         with contextlib.suppress(PermissionError):  # only root may give a file away
             os.chown(temporary, existing.st_uid, existing.st_gid)
     os.chmod(temporary, stat.S_IMODE(existing.st_mode))
+
+
+def make_directories(path: str) -> None:
+    """Makes a directory and those above it, so that they last."""
+    missing = []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory)
+        if not os.path.isdir(directory):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+        sync_directory(os.path.dirname(directory))
 
 
 def remove(path: str) -> None:

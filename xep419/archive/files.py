@@ -7,12 +7,13 @@ import dataclasses
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from ..errors import ArchiveError, CorruptArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
 from .containers import format_named, recognise_file
 from .formats import CHUNK, HEAD, Format, formats
 from .journal import Move
+from .members import NO_STANZA, Nowhere
 from .storage import Location, Replacement, copy_link, exists, fingerprint, open_source
 from .tally import Tally
 from .work import Advance, Outcome, Settings, ignore
@@ -33,6 +34,11 @@ class FileTask(NamedTuple):
     @property
     def in_place(self) -> bool:
         return self.sources == self.targets
+
+    @property
+    def is_single_local(self) -> bool:
+        """Whether it is one file, from and to a local place."""
+        return len(self.sources) == 1 and self.sources[0].is_local and self.targets[0].is_local
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,14 +136,10 @@ def format_of(task: FileTask, settings: Settings) -> Format:
     :raises UnsupportedArchiveError: it holds no stanza that we know of.
     :raises CorruptArchiveError: a file of its group is missing.
     """
-    if settings.format is not None:
-        found = format_named(settings.format, dict(settings.options))
-    else:
-        with open_source(task.sources[0]) as file:
-            recognised = recognise_file(file, settings.recoding, dict(settings.options))
-        if recognised is None:
-            raise UnsupportedArchiveError("nothing in it is known to be a stanza")
-        found = recognised
+    with open_source(task.sources[0]) as file:
+        found = recognise_file(file, settings.recoding, dict(settings.options), settings.format)
+    if found is None:
+        raise UnsupportedArchiveError(NO_STANZA)
     wanted = found.companions(task.sources[0].name)
     if wanted != tuple(source.name for source in task.sources[1:]):
         raise CorruptArchiveError(f"a {found.title} needs {', '.join(wanted)} beside it")
@@ -176,7 +178,8 @@ class Prepared:
         tally = Tally()
         with self._opened(advance) as (sources, targets):
             form.recode(sources, targets, self._settings.recoding, tally)
-            tally.bytes_written = sum(target.tell() for target in targets)
+            if not self._settings.dry_run:
+                tally.bytes_written = sum(target.tell() for target in targets)
         tally.bytes_read = self._task.size
         file = self._task.sources[0]
         tally.skips[:] = [skip._replace(place=f"{file}: {skip.place}") for skip in tally.skips]
@@ -195,19 +198,19 @@ class Prepared:
                 for source, target in zip(sources, targets, strict=True):
                     while piece := source.read(CHUNK):
                         target.write(piece)
-        except OSError as error:
+        except BaseException:
             self.discard()
-            raise ArchiveError(f"{self._task.targets[0]}: {error.strerror or error}") from error
+            raise
 
     @contextlib.contextmanager
     def _opened(self, advance: Advance) -> Iterator[tuple[list[io.BufferedReader], list[IO[bytes]]]]:
         with contextlib.ExitStack() as files:
             sources = [files.enter_context(open_source(one, advance)) for one in self._task.sources]
             if self._settings.dry_run:
-                yield sources, [Nowhere() for _source in sources]
+                yield sources, [cast(IO[bytes], Nowhere()) for _source in sources]
                 return
-            for target in self._task.targets:
-                self._replacements.append(Replacement(target, self._settings.token))
+            for source, target in zip(self._task.sources, self._task.targets, strict=True):
+                self._replacements.append(Replacement(target, self._settings.token, like=source))
             yield sources, [one.file for one in self._replacements]
 
     def discard(self) -> None:
@@ -256,19 +259,3 @@ def prove(
         raise RestorationError(f"{expected} inserted letters are expected, got {proved.letters}")
     if proved.stanzas is not None and proved.stanzas != tally.stanzas:
         raise RestorationError(f"{tally.stanzas} stanzas are expected, got {proved.stanzas}")
-
-
-class Nowhere(io.BytesIO):
-    """Takes what a dry run writes, and knows how much it was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._size = 0
-
-    def write(self, data: Any) -> int:
-        count = memoryview(data).nbytes
-        self._size += count
-        return count
-
-    def tell(self) -> int:
-        return self._size

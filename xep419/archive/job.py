@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from ..errors import UnsupportedArchiveError
+from ..errors import ArchiveError, UnsupportedArchiveError
 from .engines import Engine
 from .files import FilesUnit, FileTask, companions_of, fingerprints, format_of, skipped
 from .formats import ArchivedStanza
@@ -110,13 +110,16 @@ class FilesJob:
             return
         with Journal(journal_path) as journal:
             self._report.journals.append(str(journal_path))
+            earlier = journal.facts().get("token")
             token = journal.begin(self._identity(), secrets.token_hex(4), restart=restart)
+            if earlier not in (None, token):
+                self._clean(earlier)
             self._settings = dataclasses.replace(self._settings, token=token)
             self._journal = journal
             interrupted = self._recover(journal)
             self._work()
             if interrupted:
-                self._clean()
+                self._clean(token)
             journal.finish()
 
     def _identity(self) -> dict[str, Any]:
@@ -136,16 +139,25 @@ class FilesJob:
         """Puts in place what a killed job had ready; whether there was an earlier run that did not finish."""
         facts = journal.facts()
         for record in journal.intended():
-            self._put_in_place([record])
-            journal.done([record._replace(after=fingerprints([move.target for move in record.moves]))])
+            self._finish_move(journal, record)
         return facts.get("finished") is None
 
-    def _clean(self) -> None:
-        """Removes temporaries of this job that nothing came of."""
+    @staticmethod
+    def _finish_move(journal: Journal, record: Record) -> None:
+        targets = [move.target for move in record.moves]
+        is_there = all([commit(move.temporary, move.target) for move in record.moves])
+        after = fingerprints(targets)
+        if not is_there or after == record.before:
+            journal.forget(record.key)  # somebody removed what was to be moved
+            return
+        sync_parents(targets)
+        journal.done([record._replace(after=after)])
+
+    def _clean(self, token: str) -> None:
+        """Removes temporaries of a job that nothing came of."""
         for root in self._roots:
-            for directory in _directories(root.target):
-                for temporary in stale(directory, self._settings.token):
-                    discard(temporary)
+            for temporary in stale(root.target, token):
+                discard(temporary)
 
     # -- what is to be done -----------------------------------------------------------------------------------
 
@@ -168,7 +180,7 @@ class FilesJob:
                 self._observer.done(1)
                 continue
             self._report.bytes_worked_on += task.size
-            if self._journal and len(task.sources) == 1 and is_splittable(task.sources[0], task.size, self._settings):
+            if self._journal and task.is_single_local and is_splittable(task.sources[0], task.size, self._settings):
                 yield from self._slices(task)
                 continue
             if waiting and (len(waiting) == BATCH_FILES or size + task.size > BATCH_BYTES):
@@ -263,7 +275,8 @@ class FilesJob:
     def _put_in_place(records: list[Record]) -> None:
         moves = [move for record in records for move in record.moves]
         for move in moves:
-            commit(move.temporary, move.target)
+            if not commit(move.temporary, move.target):
+                raise ArchiveError(f"{move.target}: what was to take its place was removed")
         sync_parents([move.target for move in moves])
 
     def _count(self, tally: Tally) -> None:
@@ -324,11 +337,3 @@ def _renamed(companion: str, source: Location, target: Location) -> str:
 
 def _absolute(location: Location) -> str:
     return os.path.abspath(location.url) if location.is_local else str(location)
-
-
-def _directories(root: Location) -> Iterator[Location]:
-    """The local directories that may hold temporaries for a target."""
-    if root.is_local:
-        yield root.parent
-        for directory, _names, _files in os.walk(root.url):
-            yield Location(directory)

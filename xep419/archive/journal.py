@@ -80,12 +80,20 @@ class Journal:
             self._take_lock()
         try:
             with self._failing():
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # URLs in it may hold passwords
                 self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-                self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.execute("PRAGMA synchronous = FULL")
-                self._database.executescript(_SCHEMA)
+                self._prepare()
         except BaseException:
             self._release_lock()
+            raise
+
+    def _prepare(self) -> None:
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.executescript(_SCHEMA)
+        except BaseException:
+            self._database.close()
             raise
 
     @contextlib.contextmanager
@@ -190,6 +198,11 @@ class Journal:
         with self._failing():
             rows = self._database.execute("SELECT * FROM unit WHERE state = 'intended'").fetchall()
         return [_as_record(row) for row in rows]
+
+    def forget(self, key: str) -> None:
+        """The unit is to be done again."""
+        with self._failing():
+            self._database.execute("DELETE FROM unit WHERE key = ?", (key,))
 
     def all_done(self) -> Iterator[Record]:
         """Every unit that is done, in the order of their keys."""

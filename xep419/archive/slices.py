@@ -49,8 +49,8 @@ class Planned(NamedTuple):
 
 
 def is_splittable(source: Location, size: int, settings: Settings) -> bool:
-    """Whether a file is large enough, and an XML document as it lies there."""
-    if not source.is_local or size < SPLIT or settings.dry_run or not settings.recoding.check:
+    """Whether a local file is large enough, and an XML document as it lies there."""
+    if size < SPLIT or settings.dry_run or not settings.recoding.check:
         return False
     if settings.format not in (None, XMLDocument.name):
         return False
@@ -197,7 +197,7 @@ class SlicedFile:
         self._replacement: Replacement | None = None
         if not (done_before and exists(self._temporary)):
             self._done_before = {}
-            self._replacement = Replacement(task.targets[0], settings.token)
+            self._replacement = Replacement(task.targets[0], settings.token, like=task.sources[0])
 
     def units(self) -> Iterator[SliceUnit]:
         """The slices that are still to be done, as the planner comes to them."""

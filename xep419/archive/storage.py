@@ -12,14 +12,15 @@ import dataclasses
 import errno
 import hashlib
 import io
+import itertools
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
-from typing import IO, Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import IO, Any, NamedTuple, cast
 
-from .._replacing import create, keep_permissions, remove, status, sync_directory
-from ..errors import ArchiveError
+from .._replacing import NEW_FILE, create, keep_permissions, make_directories, remove, status, sync_directory
+from ..errors import ArchiveError, XEP419Error
 
 #: what the names of our own temporaries begin with; such files are never taken for archives
 TEMPORARY = ".xep419-"
@@ -28,10 +29,13 @@ REMOTE_BLOCK = 8 << 20
 #: bytes of the buffers between a local file and its user: larger reads and writes pass them by
 READ_BUFFER, WRITE_BUFFER = 1 << 18, 1 << 16
 
+#: what a URL holds that nobody is shown: the password, and of the web's the query, which may be a signature
+_SECRETS = re.compile(r"(?<=://)([^/@:]*):[^@/]*(?=@)|^(https?://[^?]*\?).+", re.DOTALL)
+
 _FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "the quota is used up"}
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True, repr=False)
 class Location:
     """A file or directory: a local path, or a URL that fsspec knows (``s3://bucket/key``)."""
 
@@ -54,22 +58,24 @@ class Location:
 
     @property
     def parent(self) -> Location:
-        return Location(os.path.dirname(self.url.rstrip("/")))
+        return Location(os.path.dirname(self.url.rstrip("/") or "/"))
 
     def child(self, relative: str) -> Location:
-        return Location(f"{self.url.rstrip('/') or '/'}/{relative}" if relative else self.url)
+        return Location(f"{self.url.rstrip('/')}/{relative}" if relative else self.url)
 
     def sibling(self, name: str) -> Location:
         return Location(os.path.join(os.path.dirname(self.url), name))
 
     def __str__(self) -> str:
         """As it is shown: no password."""
-        if self.is_local:
-            return self.url
-        parts = urlsplit(self.url)
-        if parts.password is None:
-            return self.url
-        return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+        return self.url if self.is_local else without_secrets(self.url)
+
+    def __repr__(self) -> str:
+        return f"Location({str(self)!r})"
+
+
+def without_secrets(url: str) -> str:
+    return _SECRETS.sub(lambda found: f"{found[2]}***" if found[2] else f"{found[1]}:***", url)
 
 
 class Fingerprint(NamedTuple):
@@ -99,10 +105,12 @@ def naming(location: Location) -> Iterator[None]:
         else:
             reason = error.strerror or str(error) or type(error).__name__
         raise ArchiveError(f"{location}: {reason}") from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("botocore", "aiohttp", "s3fs", "gcsfs", "adlfs", "fsspec"):
-            raise ArchiveError(f"{location}: {error}") from error
+    except XEP419Error:
         raise
+    except Exception as error:
+        if type(error).__module__ == "builtins":
+            raise  # a mistake of ours; whatever else comes is the storage library's
+        raise ArchiveError(f"{location}: {error or type(error).__name__}") from error
 
 
 def _remote(location: Location) -> tuple[Any, str]:
@@ -144,6 +152,7 @@ def fingerprint(location: Location) -> Fingerprint | None:
         return None if found is None else Fingerprint(found.st_size, f"{found.st_mtime_ns}:{found.st_ino}")
     file_system, path = _remote(location)
     with naming(location):
+        file_system.invalidate_cache(path)  # as it is now, not as it was when it was listed
         try:
             facts = file_system.info(path)
         except FileNotFoundError:
@@ -167,52 +176,86 @@ def walk(root: Location) -> Iterator[Entry]:
         with naming(root):
             found = os.stat(root.url)
         if stat.S_ISDIR(found.st_mode):
-            yield from _walk_local(root, "")
+            yield from _walk_local(root)
         else:
             yield Entry("", root, found.st_size, "file" if stat.S_ISREG(found.st_mode) else "other")
         return
     file_system, path = _remote(root)
     with naming(root):
+        file_system.invalidate_cache(path)
         if not file_system.exists(path):
             raise ArchiveError(f"{root}: there is no such file or directory")
         if file_system.isfile(path):
             yield Entry("", root, file_system.info(path)["size"] or 0, "file")
             return
-        listed = file_system.find(path, detail=True)
-    below = path.rstrip("/") + "/"
-    for found_path in sorted(listed):
-        relative = found_path.removeprefix(below)
-        if not os.path.basename(relative).startswith(TEMPORARY):
-            yield Entry(relative, root.child(relative), listed[found_path]["size"] or 0, "file")
+    for relative, location, size in _below(root):
+        if not location.name.startswith(TEMPORARY):
+            yield Entry(relative, location, size, "file")
 
 
-def _walk_local(root: Location, below: str) -> Iterator[Entry]:
-    directory = root.child(below)
-    with naming(directory), os.scandir(directory.url) as listed:
-        entries = sorted(listed, key=lambda entry: entry.name)
-    for entry in entries:
+def _walk_local(root: Location) -> Iterator[Entry]:
+    """Without recursion, since a path may have more directories than Python has frames; one directory is held each."""
+    top = os.path.join(root.url, "")
+    waiting: list[Iterator[os.DirEntry[str]]] = [_listed(root)]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
         if entry.name.startswith(TEMPORARY):
             continue
-        relative = f"{below}/{entry.name}" if below else entry.name
-        location = root.child(relative)
+        location = Location(entry.path)
+        relative = entry.path.removeprefix(top)
         with naming(location):
             if entry.is_symlink():
                 yield Entry(relative, location, 0, "link")
             elif entry.is_dir():
-                yield from _walk_local(root, relative)
+                waiting.append(_listed(location))
             elif entry.is_file():
                 yield Entry(relative, location, entry.stat().st_size, "file")
             else:
                 yield Entry(relative, location, 0, "other")
 
 
+def _listed(directory: Location) -> Iterator[os.DirEntry[str]]:
+    with naming(directory), os.scandir(directory.url) as listed:
+        return iter(sorted(listed, key=lambda entry: entry.name))
+
+
+def _below(root: Location) -> Iterator[tuple[str, Location, int]]:
+    """The files below a remote directory, our own temporaries too: path from there, place and size.
+
+    One directory is listed at a time, and not kept in fsspec's cache.
+    """
+    file_system, path = _remote(root)
+    top = path.rstrip("/") + "/"
+    waiting = [path]
+    while waiting:
+        directory = waiting.pop()
+        with naming(root):
+            listed = file_system.ls(directory, detail=True)
+            file_system.invalidate_cache(directory)
+        deeper = []
+        for facts in sorted(listed, key=lambda one: str(one["name"])):
+            name = facts["name"]
+            if name.rstrip("/") == directory.rstrip("/"):
+                continue  # an object that stands for the directory itself
+            if facts["type"] == "directory":
+                deeper.append(name)
+            else:
+                relative = name.removeprefix(top)
+                yield relative, root.child(relative), facts["size"] or 0
+        waiting += reversed(deeper)
+
+
 # -- reading --------------------------------------------------------------------------------------------------
 
 
-class Counting(io.RawIOBase):
-    """A file that tells how many bytes are read from it."""
+class Reading(io.RawIOBase):
+    """A file that tells how many bytes are read from it, and whose failures name it."""
 
-    def __init__(self, file: IO[bytes], advance: Callable[[int], None]) -> None:
+    def __init__(self, location: Location, file: Any, advance: Callable[[int], None] | None) -> None:
+        self._location = location
         self._file = file
         self._advance = advance
 
@@ -220,17 +263,21 @@ class Counting(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return self._file.seekable()
+        return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        place: int = self._file.seek(offset, whence)
+        return place
 
     def tell(self) -> int:
-        return self._file.tell()
+        place: int = self._file.tell()
+        return place
 
     def readinto(self, buffer: Any) -> int:
-        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
-        self._advance(count)
+        with naming(self._location):
+            count: int = self._file.readinto(buffer)
+        if self._advance is not None:
+            self._advance(count)
         return count
 
     def close(self) -> None:
@@ -243,16 +290,13 @@ def open_source(location: Location, advance: Callable[[int], None] | None = None
 
     :param advance: told of every read, how many bytes it brought.
     """
-    if location.is_local:
-        with naming(location):
-            raw: Any = io.FileIO(location.url, "rb")
-    else:
-        file_system, path = _remote(location)
-        with naming(location):
-            raw = file_system.open(path, "rb", block_size=REMOTE_BLOCK)
-    if advance is not None:
-        raw = Counting(raw, advance)
-    return io.BufferedReader(raw, READ_BUFFER)
+    with naming(location):
+        if location.is_local:
+            file: Any = io.FileIO(location.url, "rb")
+        else:
+            file_system, path = _remote(location)
+            file = file_system.open(path, "rb", block_size=REMOTE_BLOCK)
+    return io.BufferedReader(Reading(location, file, advance), READ_BUFFER)
 
 
 # -- replacing ------------------------------------------------------------------------------------------------
@@ -271,77 +315,120 @@ def _real(target: Location) -> Location:
     return target
 
 
+class Writing(io.RawIOBase):
+    """What is written to a replacement; failures name its target, not its temporary."""
+
+    def __init__(self, location: Location, file: IO[bytes]) -> None:
+        self._location = location
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with naming(self._location):
+            return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
 class Replacement:
     """A file being written that will take the place of ``target``, which it does not do before :func:`commit`.
 
     :param keep: goes on with the temporary of an earlier run.
+    :param like: a local file whose permissions a new target is given, as far as the process's mask goes: what only its
+        owner could read stays so.
     """
 
-    def __init__(self, target: Location, token: str, *, keep: bool = False) -> None:
+    def __init__(self, target: Location, token: str, *, keep: bool = False, like: Location | None = None) -> None:
         self.target = _real(target)
         self.temporary = temporary_for(target, token)
         self._existing: os.stat_result | None = None
         with naming(target):
             if self.target.is_local:
-                os.makedirs(os.path.dirname(self.target.url) or ".", exist_ok=True)
+                make_directories(os.path.dirname(self.target.url))
                 self._existing = status(self.target.url)
                 if keep:
                     raw = io.FileIO(self.temporary.url, "rb+")
                 else:
-                    raw = create(self.temporary.url, self.target.url, self._existing, anew=True)
-                self.file: IO[bytes] = io.BufferedWriter(raw, WRITE_BUFFER)
+                    mode = _mode_of(like)
+                    raw = create(self.temporary.url, self.target.url, self._existing, anew=True, mode=mode)
+                self._file: IO[bytes] = io.BufferedWriter(raw, WRITE_BUFFER)
             else:
                 file_system, path = _remote(self.temporary)
-                self.file = file_system.open(path, "wb", block_size=REMOTE_BLOCK)
+                self._file = file_system.open(path, "wb", block_size=REMOTE_BLOCK)
+        self.file = cast(IO[bytes], Writing(target, self._file))
 
     def complete(self) -> None:
         """Makes it durable under its temporary name."""
         with naming(self.target):
             if self.target.is_local:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-                self.file.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
                 keep_permissions(self.temporary.url, self._existing)
             else:
-                self.file.close()
+                self._file.close()
 
     def close(self) -> None:
         """Leaves the temporary as it is, for a later run."""
         with contextlib.suppress(Exception):
-            self.file.close()
+            self._file.close()
 
     def discard(self) -> None:
-        """Leaves nothing behind."""
+        """Leaves nothing behind, of an upload neither."""
+        if not self.target.is_local:
+            with contextlib.suppress(Exception):
+                self._file.forced = True  # type: ignore[attr-defined]  # nothing more is to be sent when it is closed
+                self._file.discard()  # type: ignore[attr-defined]
         self.close()
         discard(self.temporary)
 
 
+def _mode_of(like: Location | None) -> int:
+    """Permission bits for a new file; its owner may write it, since it is not complete yet."""
+    if like is None or not like.is_local:
+        return NEW_FILE
+    found = status(like.url)
+    return NEW_FILE if found is None else found.st_mode & 0o666 | 0o600
+
+
 def discard(temporary: Location) -> None:
     """Removes a temporary, where it is there."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ArchiveError), naming(temporary):
         if temporary.is_local:
             remove(temporary.url)
         else:
             file_system, path = _remote(temporary)
+            file_system.invalidate_cache(path)
             if file_system.exists(path):
-                file_system.rm(path)
+                file_system.rm_file(path)
 
 
-def commit(temporary: Location, target: Location) -> None:
+def commit(temporary: Location, target: Location) -> bool:
     """Puts the complete temporary in the target's place. A temporary that is gone was moved: this may be done again.
 
     Local targets last once :func:`sync_parents` was called.
+
+    :returns: False where there is neither the temporary nor the target.
     """
     with naming(target):
         if temporary.is_local:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.replace(temporary.url, _real(target).url)
-            return
+            except FileNotFoundError:
+                return os.path.exists(target.url)
+            return True
         file_system, path = _remote(temporary)
-        if file_system.exists(path):
-            _, target_path = _remote(target)
-            file_system.copy(path, target_path)  # object stores cannot rename; a copy of an object appears whole
-            file_system.rm(path)
+        _, target_path = _remote(target)
+        file_system.invalidate_cache(path)
+        file_system.invalidate_cache(target_path)
+        if not file_system.exists(path):
+            return bool(file_system.exists(target_path))
+        file_system.cp_file(path, target_path)  # object stores cannot rename; a copy of an object appears whole
+        file_system.rm_file(path)
+        return True
 
 
 def sync_parents(targets: list[Location]) -> None:
@@ -356,14 +443,27 @@ def copy_link(source: Location, target: Location) -> None:
         leads_to = os.readlink(source.url)
         if os.path.islink(target.url) and os.readlink(target.url) == leads_to:
             return
-        os.makedirs(os.path.dirname(target.url) or ".", exist_ok=True)
+        make_directories(os.path.dirname(target.url))
         with contextlib.suppress(FileExistsError):
             os.symlink(leads_to, target.url)
 
 
-def stale(directory: Location, token: str) -> Iterator[Location]:
-    """Temporaries that the job ``token`` left in a local directory."""
-    if directory.is_local and os.path.isdir(directory.url):
-        for name in os.listdir(directory.url):
-            if name.startswith(f"{TEMPORARY}{token}-"):
-                yield directory.child(name)
+def stale(root: Location, token: str) -> Iterator[Location]:
+    """Temporaries that the job ``token`` left for targets at a root and below it."""
+    prefix = f"{TEMPORARY}{token}-"
+    with naming(root):
+        if root.is_local:
+            real = _real(root).parent
+            beside = [real.child(name) for name in sorted(os.listdir(real.url or "."))] if is_directory(real) else []
+            below: Iterator[Location] = (
+                Location(os.path.join(at, name)) for at, _names, names in os.walk(root.url) for name in names
+            )
+        else:
+            file_system, path = _remote(root.parent)
+            file_system.invalidate_cache(path)
+            listed = file_system.ls(path, detail=False) if file_system.isdir(path) else []
+            beside = [root.sibling(os.path.basename(found.rstrip("/"))) for found in sorted(listed)]
+            below = (location for _relative, location, _size in _below(root)) if is_directory(root) else iter(())
+        for location in itertools.chain(beside, below):
+            if location.name.startswith(prefix):
+                yield location
