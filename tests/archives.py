@@ -47,3 +47,22 @@ def rot13(data: bytes) -> bytes:
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below a directory."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+class Counting:
+    """An observer that adds up what it is told."""
+
+    def __init__(self) -> None:
+        self.size = self.read = self.units = self.units_done = 0
+
+    def found(self, units: int, size: int) -> None:
+        self.units += units
+        self.size += size
+
+    def working(self, name: str) -> None: ...
+
+    def advance(self, count: int) -> None:
+        self.read += count
+
+    def done(self, units: int) -> None:
+        self.units_done += units

@@ -212,11 +212,15 @@ def test_directories_may_be_deeper_than_python_recurses(tmp_path: Path) -> None:
 
 def test_a_replacement_appears_whole_and_once(place: Location) -> None:
     target = place.child("deep/er/[a]*.xml")
+    seen = set()
     for data in (b"first", b"second" * 999):
         replacement = Replacement(target, "0123")
         replacement.file.write(data)
         replacement.complete()
-        assert replacement.temporary == temporary_for(target, "0123")
+        assert replacement.temporary.parent == target.parent
+        assert replacement.temporary.name.startswith(f"{TEMPORARY}0123-")
+        assert replacement.temporary not in seen  # each attempt has its own
+        seen.add(replacement.temporary)
         before = everything(place)
         assert before.get("deep/er/[a]*.xml") != data
         assert commit(replacement.temporary, target) is True

@@ -21,7 +21,7 @@ from .formats import ArchivedStanza
 from .job import Observer, Root
 from .journal import Journal, Move, Record
 from .report import Report
-from .storage import Location, Replacement, commit, exists, naming, sync_parents, temporary_for
+from .storage import Location, Replacement, commit, exists, naming, shared_temporary_for, sync_parents
 from .tally import Tally
 from .work import Advance, Outcome, Settings, Unit, ignore
 
@@ -161,21 +161,21 @@ class DatabaseJob:
 
     def _into_copy(self, journal: Journal, token: str) -> None:
         """The rows of a copy under a temporary name, which then takes the target's place."""
-        temporary = temporary_for(self._root.target, token)
+        temporary = shared_temporary_for(self._root.target, token, "")
         if not (journal.lookup(_COPY) and exists(temporary)):
-            self._copy(token)
+            self._copy(temporary, token)
             journal.done([Record(_COPY, "", "", (), Tally())])
         self._rows(journal, temporary.url, token, last=False)
-        replacement = Replacement(self._root.target, token, keep=True)
+        replacement = Replacement(self._root.target, token, temporary=temporary, keep=True)
         replacement.complete()
         record = Record(_COPY, "", "", (Move(temporary, replacement.target),), Tally())
         journal.intend([record])
         self._put_in_place(record)
         journal.done([record])
 
-    def _copy(self, token: str) -> None:
+    def _copy(self, temporary: Location, token: str) -> None:
         """A consistent copy, also while a server writes to the file; its journal files are part of it."""
-        replacement = Replacement(self._root.target, token)
+        replacement = Replacement(self._root.target, token, temporary=temporary)
         replacement.close()
         try:
             with (

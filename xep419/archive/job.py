@@ -23,7 +23,19 @@ from .formats import ArchivedStanza
 from .journal import Journal, Record
 from .report import Report
 from .slices import SlicedFile, is_splittable
-from .storage import Entry, Location, commit, discard, open_source, size_of, stale, sync_parents, walk
+from .storage import (
+    SHARED,
+    WHOLE,
+    Entry,
+    Location,
+    commit,
+    discard,
+    open_source,
+    size_of,
+    stale,
+    sync_parents,
+    walk,
+)
 from .tally import Tally
 from .work import Outcome, Settings, Unit
 
@@ -110,16 +122,19 @@ class FilesJob:
             return
         with Journal(journal_path) as journal:
             self._report.journals.append(str(journal_path))
-            earlier = journal.facts().get("token")
+            earlier = journal.facts()
             token = journal.begin(self._identity(), secrets.token_hex(4), restart=restart)
-            if earlier not in (None, token):
-                self._clean(earlier)
             self._settings = dataclasses.replace(self._settings, token=token)
             self._journal = journal
-            interrupted = self._recover(journal)
+            self._recover(journal)
+            journal.reopen()
+            begun_anew = earlier.get("token", token) != token
+            interrupted = "token" in earlier and (begun_anew or earlier.get("finished") is None)
+            if interrupted:  # what it left takes room; slices are gone on with
+                self._clean(earlier["token"], WHOLE, *([SHARED] if begun_anew else []))
             self._work()
-            if interrupted:
-                self._clean(token)
+            if interrupted or self._engine.loses_workers:
+                self._clean(token, WHOLE, SHARED)
             journal.finish()
 
     def _identity(self) -> dict[str, Any]:
@@ -135,12 +150,10 @@ class FilesJob:
             "options": [list(option) for option in self._settings.options],
         }
 
-    def _recover(self, journal: Journal) -> bool:
-        """Puts in place what a killed job had ready; whether there was an earlier run that did not finish."""
-        facts = journal.facts()
+    def _recover(self, journal: Journal) -> None:
+        """Puts in place what a killed job had ready."""
         for record in journal.intended():
             self._finish_move(journal, record)
-        return facts.get("finished") is None
 
     @staticmethod
     def _finish_move(journal: Journal, record: Record) -> None:
@@ -153,19 +166,19 @@ class FilesJob:
         sync_parents(targets)
         journal.done([record._replace(after=after)])
 
-    def _clean(self, token: str) -> None:
-        """Removes temporaries of a job that nothing came of."""
+    def _clean(self, token: str, *kinds: str) -> None:
+        """Removes temporaries of a run that nothing came of."""
         for root in self._roots:
-            for temporary in stale(root.target, token):
+            for temporary in stale(root.target, token, kinds):
                 discard(temporary)
 
     # -- what is to be done -----------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        outcomes = self._engine.run(self._units(), self._observer.advance)
         try:
-            for batch in outcomes:
-                self._take(batch)
+            with contextlib.closing(self._engine.run(self._units(), self._observer.advance)) as outcomes:
+                for batch in outcomes:
+                    self._take(batch)
         finally:
             for sliced in self._sliced.values():
                 sliced.abandon()
@@ -201,6 +214,7 @@ class FilesJob:
         sliced = self._sliced[task.key] = SlicedFile(task, self._settings, done_before)
         self._observer.working(str(task.sources[0]))
         yield from sliced.units()
+        self._observer.advance(sliced.passed_over)
         self._end_if_complete(task.key)
 
     def _tasks(self) -> Iterator[FileTask]:
@@ -252,8 +266,9 @@ class FilesJob:
     def _end_if_complete(self, key: str) -> None:
         sliced = self._sliced.get(key)
         if sliced is not None and sliced.is_complete:
+            outcome = sliced.outcome()
             del self._sliced[key]
-            self._finish([sliced.outcome()])
+            self._finish([outcome])
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         if not outcomes:

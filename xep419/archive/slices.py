@@ -4,15 +4,22 @@ The planner reads the document once, ahead of the workers: it checks that it is 
 between first-level elements. Since it knows how many letters each slice will gain, it knows where each begins in the
 result, and workers write straight into place. Within a slice the scanner needs to know of what is open before it
 nothing but the start tag of the root, which it is given first.
+
+A worker that was taken for dead, or outlived its coordinator, may write at any time, so the file that is put in place
+must be out of its reach: workers hold a shared lock while they write, and the coordinator *seals* the file, that is
+renames it while it holds the lock alone. Who comes later finds no file of that name, or another one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
+from .._replacing import sync_directory
 from ..errors import ArchiveError, CorruptArchiveError, RestorationError, XEP419Error
 from ..namespaces import NamespaceCensus
 from ..stream import DocumentChecker
@@ -22,13 +29,15 @@ from .formats import CHUNK, HEAD
 from .formats.xml import XMLDocument, is_stream, match_pieces
 from .journal import Move
 from .recoding import MAX_MARKUP, Recoding
-from .storage import Location, Replacement, discard, exists, open_source, temporary_for
+from .storage import Location, Replacement, exists, naming, open_source, shared_temporary_for, temporary_for
 from .tally import Tally
 from .work import Advance, Outcome, Settings, ignore
 
 #: bytes of source from which a document is cut, and about how many a slice has
 SPLIT = 256 << 20
 SLICE = 64 << 20
+#: seconds to wait for workers of an earlier run that still write; a lost client's locks on NFS take 90 to expire
+STRAGGLERS = 120
 
 
 class Cut(NamedTuple):
@@ -130,8 +139,7 @@ class SliceUnit:
     def _write(self, advance: Advance) -> None:
         cut = self.cut
         recoder = self.settings.recoding.incremental()
-        target = os.open(self.temporary.url, os.O_WRONLY)
-        try:
+        with _writing(self.temporary) as target:
             with open_source(self.source, advance) as file:
                 file.seek(cut.header[0])
                 header = file.read(cut.header[1] - cut.header[0])
@@ -143,8 +151,6 @@ class SliceUnit:
                     surplus = 0
                 place += _write_at(target, recoder.finalize(), place)
             os.fdatasync(target)
-        finally:
-            os.close(target)
         gained = place - cut.place - self.size
         if gained != cut.letters:
             raise RestorationError(f"{cut.letters} inserted letters are expected, got {gained}")
@@ -172,6 +178,45 @@ def _pieces(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
         yield piece
 
 
+@contextlib.contextmanager
+def _writing(temporary: Location) -> Iterator[int]:
+    """The file that slices go into, which is not sealed as long as it is open here."""
+    import fcntl
+
+    file = os.open(temporary.url, os.O_RDWR)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if not os.path.samestat(os.fstat(file), os.stat(temporary.url)):  # sealed or begun anew since it was opened
+            raise ArchiveError(f"{temporary}: a later run has taken the document over")
+        yield file
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _alone(temporary: Location) -> Iterator[None]:
+    """While nobody writes slices into the file.
+
+    :raises ArchiveError: somebody does not stop.
+    """
+    import fcntl
+
+    deadline = time.monotonic() + STRAGGLERS
+    file = os.open(temporary.url, os.O_RDWR)
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ArchiveError(f"{temporary}: a worker of an earlier run still writes to it: end it") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(file)
+
+
 def _write_at(file: int, data: bytes, place: int) -> int:
     done = 0
     while done < len(data):
@@ -193,11 +238,15 @@ class SlicedFile:
         self._waiting: set[int] = set()
         self._planned: Planned | None = None
         self._fault: XEP419Error | None = None
-        self._temporary = temporary_for(task.targets[0], settings.token)
-        self._replacement: Replacement | None = None
-        if not (done_before and exists(self._temporary)):
+        self._temporary = shared_temporary_for(task.targets[0], settings.token, self._before)
+        keep = bool(done_before) and exists(self._temporary)
+        if not keep:
             self._done_before = {}
-            self._replacement = Replacement(task.targets[0], settings.token, like=task.sources[0])
+        self._replacement = Replacement(
+            task.targets[0], settings.token, temporary=self._temporary, keep=keep, like=task.sources[0]
+        )
+        #: bytes of the source that no unit was made for
+        self.passed_over = task.size
 
     def units(self) -> Iterator[SliceUnit]:
         """The slices that are still to be done, as the planner comes to them."""
@@ -207,6 +256,7 @@ class SlicedFile:
                     self._planned = step
                 elif self._done_before.get(step.start) != self.describe(step):
                     self._waiting.add(step.start)
+                    self.passed_over -= step.end - step.start
                     yield SliceUnit(
                         self.task.key, self.task.sources[0], self._temporary, step, self._settings, self.describe(step)
                     )
@@ -235,16 +285,21 @@ class SlicedFile:
         if self._fault is None and fingerprints(self.task.sources) != self._before:
             self._fault = CorruptArchiveError("it changed while it was read: run the job again when nothing writes it")
         if self._fault is not None or self._planned is None:
-            self.abandon()
-            discard(self._temporary)
+            self._replacement.discard()
             assert self._fault is not None
             return leave(self.task, self._settings, skipped(self.task, self._fault.message, self._fault.offset))
-        replacement = self._replacement or Replacement(self.task.targets[0], self._settings.token, keep=True)
-        replacement.complete()
-        move = Move(self._temporary, replacement.target)
+        move = Move(self._seal(), self._replacement.target)
         return Outcome(self.task.key, self._before, self._planned.tally, (move,), self.task.targets)
+
+    def _seal(self) -> Location:
+        """Makes the file durable, out of the reach of whoever may still be writing to it, and gives its new name."""
+        sealed = temporary_for(self.task.targets[0], self._settings.token)
+        with naming(self._temporary), _alone(self._temporary):
+            self._replacement.complete()
+            os.rename(self._temporary.url, sealed.url)
+        sync_directory(os.path.dirname(sealed.url))  # before the journal says that it is there
+        return sealed
 
     def abandon(self) -> None:
         """The job ends before the document does; what slices are durable stays for the next run."""
-        if self._replacement is not None:
-            self._replacement.close()
+        self._replacement.close()

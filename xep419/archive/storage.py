@@ -15,6 +15,7 @@ import io
 import itertools
 import os
 import re
+import secrets
 import stat
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, cast
@@ -24,6 +25,8 @@ from ..errors import ArchiveError, XEP419Error
 
 #: what the names of our own temporaries begin with; such files are never taken for archives
 TEMPORARY = ".xep419-"
+#: and end with: one that one worker writes at once, one that several write to or a later run goes on with
+WHOLE, SHARED = ".tmp", ".shared"
 #: bytes of a block that a remote file is read and written in
 REMOTE_BLOCK = 8 << 20
 #: bytes of the buffers between a local file and its user: larger reads and writes pass them by
@@ -303,9 +306,21 @@ def open_source(location: Location, advance: Callable[[int], None] | None = None
 
 
 def temporary_for(target: Location, token: str) -> Location:
-    """The name that the job ``token`` gives to its temporary for ``target``: beside it, and always the same."""
-    digest = hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return _real(target).sibling(f"{TEMPORARY}{token}-{digest}.tmp")
+    """A new name for a temporary of the job ``token``, beside its target.
+
+    Another one each time: a worker that was taken for dead may still be writing, and must not meet the file of the
+    worker that does its unit again.
+    """
+    return _real(target).sibling(f"{TEMPORARY}{token}-{_digest(target.name)}-{secrets.token_hex(4)}{WHOLE}")
+
+
+def shared_temporary_for(target: Location, token: str, version: str) -> Location:
+    """A temporary that several workers and runs write to: the same as long as the source is the same ``version``."""
+    return _real(target).sibling(f"{TEMPORARY}{token}-{_digest(target.name)}-{_digest(version)}{SHARED}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _real(target: Location) -> Location:
@@ -336,14 +351,23 @@ class Writing(io.RawIOBase):
 class Replacement:
     """A file being written that will take the place of ``target``, which it does not do before :func:`commit`.
 
+    :param temporary: its temporary's name; by default a new one.
     :param keep: goes on with the temporary of an earlier run.
     :param like: a local file whose permissions a new target is given, as far as the process's mask goes: what only its
         owner could read stays so.
     """
 
-    def __init__(self, target: Location, token: str, *, keep: bool = False, like: Location | None = None) -> None:
+    def __init__(
+        self,
+        target: Location,
+        token: str,
+        *,
+        temporary: Location | None = None,
+        keep: bool = False,
+        like: Location | None = None,
+    ) -> None:
         self.target = _real(target)
-        self.temporary = temporary_for(target, token)
+        self.temporary = temporary or temporary_for(target, token)
         self._existing: os.stat_result | None = None
         with naming(target):
             if self.target.is_local:
@@ -448,7 +472,7 @@ def copy_link(source: Location, target: Location) -> None:
             os.symlink(leads_to, target.url)
 
 
-def stale(root: Location, token: str) -> Iterator[Location]:
+def stale(root: Location, token: str, kinds: tuple[str, ...] = (WHOLE, SHARED)) -> Iterator[Location]:
     """Temporaries that the job ``token`` left for targets at a root and below it."""
     prefix = f"{TEMPORARY}{token}-"
     with naming(root):
@@ -465,5 +489,5 @@ def stale(root: Location, token: str) -> Iterator[Location]:
             beside = [root.sibling(os.path.basename(found.rstrip("/"))) for found in sorted(listed)]
             below = (location for _relative, location, _size in _below(root)) if is_directory(root) else iter(())
         for location in itertools.chain(beside, below):
-            if location.name.startswith(prefix):
+            if location.name.startswith(prefix) and location.name.endswith(kinds):
                 yield location

@@ -27,8 +27,8 @@ def ignore(_count: int) -> None:
 class Settings:
     """What a job does to each of its units, wherever that is.
 
-    ``token`` names its temporaries. ``format`` is a format's name, or None where each file's content tells it;
-    ``options`` are that format's own (``field``, ``column``). ``while_in_use`` goes on where another process has an
+    ``token`` is part of its temporaries' names. ``format`` is a format's name, or None where each file's content tells
+    it; ``options`` are that format's own (``field``, ``column``). ``while_in_use`` goes on where another process has an
     SQLite file open.
     """
 

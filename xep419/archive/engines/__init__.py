@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from ..work import Advance, Outcome, Unit
@@ -11,11 +11,11 @@ from ..work import Advance, Outcome, Unit
 class Engine(Protocol):
     """Runs units side by side, a bounded number ahead of those whose outcomes were taken."""
 
-    #: how many units it runs at once
-    jobs: int
+    #: whether a worker can be lost with what it had begun, so that temporaries must be looked for at the job's end
+    loses_workers: bool
 
-    def run(self, units: Iterable[Unit], advance: Advance) -> Iterator[list[Outcome]]:
-        """The outcomes of each unit as it ends. What was prepared and not taken is removed when the job ends early.
+    def run(self, units: Iterable[Unit], advance: Advance) -> Generator[list[Outcome], None, None]:
+        """The outcomes of each unit as it ends. What was prepared and not taken is removed when this is closed early.
 
         :raises ArchiveError: what the first unit that failed raised, or why the engine cannot go on.
         """

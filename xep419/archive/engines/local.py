@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from ..storage import discard
@@ -18,13 +18,15 @@ def processors() -> int:
 class LocalEngine:
     """:param jobs: units at once; by default one for each processor."""
 
+    loses_workers = False
+
     def __init__(self, jobs: int | None = None) -> None:
         self.jobs = processors() if jobs is None else jobs
         if self.jobs < 1:
             raise ValueError(f"jobs must be 1 or more, not {self.jobs}")
         self._threads = ThreadPoolExecutor(self.jobs, thread_name_prefix="xep419-archive")
 
-    def run(self, units: Iterable[Unit], advance: Advance) -> Iterator[list[Outcome]]:
+    def run(self, units: Iterable[Unit], advance: Advance) -> Generator[list[Outcome], None, None]:
         running: set[Future[list[Outcome]]] = set()
         try:
             for unit in units:
