@@ -52,7 +52,7 @@ class _Checker(Framer):
         return end if start is None else start
 
     def _open(self, name: bytes) -> None:
-        if len(name) + sum(map(len, self._names)) > self._limit:
+        if len(name) + self._names_size > self._limit:
             raise fault(FAULT_CODES["NAMES_LIMIT"], b"", self._limit, self._token)
         super()._open(name)
 

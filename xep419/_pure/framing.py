@@ -96,6 +96,7 @@ class Framer:
         self._where = BEFORE_ROOT
         self._state = OUTSIDE
         self._names: list[bytes] = []  # of the open elements
+        self._names_size = 0  # their bytes
         self._completed = self._dtd_seen = self._is_declaration = False
         self._sequence = b""  # of the character that is being read
         self._need = 0  # bytes that it lacks
@@ -250,12 +251,14 @@ class Framer:
     def _end_header(self, name: bytes, empty: bool) -> None:
         self._take_header(True)
         self._names = [] if empty else [name]
+        self._names_size = sum(map(len, self._names))
         self._where = AFTER_ROOT if empty else IN_ROOT
         self._in_item = self._completed = False
         self._to("OUTSIDE")
 
     def _open(self, name: bytes) -> None:
         self._names.append(name)
+        self._names_size += len(name)
 
     def _end_stanza(self) -> None:
         self._take_stanza()
@@ -278,7 +281,7 @@ class Framer:
             self._to("END_SPACE")
 
     def _end_end_tag(self, byte: int) -> None:
-        self._names.pop()
+        self._names_size -= len(self._names.pop())
         if len(self._names) == 1:
             self._end_stanza()
         elif self._names:
@@ -389,6 +392,7 @@ class Framer:
             self._where = BEFORE_ROOT
             self._begin = self._item
             self._names = []
+            self._names_size = 0
             self._dtd_seen = False
         self._take_header(False)
         self._to("OUTSIDE")
