@@ -18,6 +18,15 @@ import pytest
 import xep419
 
 ISAS = xep419.available_isas()
+#: files whose tests start processes or reach disks, networks and clusters: what stands below them is tested elsewhere in
+#: pure Python and under sanitizers
+OUTER = frozenset(
+    f"test_{name}"
+    for name in (
+        *("archive_kills", "archive_storage", "archive_stragglers", "audit_command", "cli", "cli_archive", "cli_pins"),
+        *("cli_registry", "dask", "databases", "pin_store", "probe", "speed", "srv"),
+    )
+)
 RECORDED = Path(__file__).parent.parent / "examples" / "recorded"
 
 
@@ -56,7 +65,11 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     core.force(before)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in OUTER:
+            item.add_marker("outer")
     if "interop" not in config.getoption("markexpr"):  # servers are started only for who asks for them
         left_out = [item for item in items if item.get_closest_marker("interop")]
         config.hook.pytest_deselected(items=left_out)
