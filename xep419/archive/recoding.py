@@ -15,6 +15,8 @@ from ..namespaces import NamespaceCensus, encrypt_many, match_upgraded
 
 #: bytes of an XML document that one tag may have
 MAX_MARKUP = 1 << 20
+#: what no well-formed stanza has, and no rotation makes
+_SEPARATOR = b"\0"
 
 
 class IncrementalRecoder:
@@ -85,6 +87,10 @@ class Recoding:
         """Source bytes with their rotations undone."""
         return rot13(data) if self.rounds_from % 2 else data
 
+    def plains(self, batch: Sequence[bytes]) -> Sequence[bytes]:
+        """:meth:`plain` of each."""
+        return [rot13(data) for data in batch] if self.rounds_from % 2 else batch
+
     def decoded(self, data: bytes) -> bytes:
         """Target bytes with their rotations undone."""
         return rot13(data) if self.rounds_to % 2 else data
@@ -102,3 +108,14 @@ class Recoding:
         if letters and not self.upgrade:
             raise RestorationError("no letter is expected to be inserted, but names were upgraded", offset=0)
         return letters
+
+    def prove_all(self, originals: Sequence[bytes], recoded: Sequence[bytes]) -> int:
+        """:meth:`prove` of every stanza in one comparison, which does not tell which one is at fault.
+
+        They are set side by side with NUL between them. No letter that is inserted is one, so where the originals have
+        no other, each NUL meets its like, and with it each stanza.
+        """
+        old, new = _SEPARATOR.join(originals), _SEPARATOR.join(recoded)
+        if len(originals) == len(recoded) and old.count(_SEPARATOR) == len(originals) - 1:
+            return self.prove(old, new)
+        return sum(self.prove(one, other) for one, other in zip(originals, recoded, strict=True))

@@ -27,8 +27,9 @@ from . import progress
 from .connections import Connection, close_connections, connect, database_url
 from .openers import other_openers
 from .reflection import add_index, drop_index, find_schema, has_index, insecure_elsewhere, stanza_column
-from .rows import Column, Row, RowsUnit, account, read, recode, selection
+from .rows import Column, RowsUnit, account, recode
 from .schemas import SCHEMAS, Schema, StanzaTable
+from .statements import Row, read, selection
 
 __all__ = ["SCHEMAS", "Database", "RowsUnit", "Schema", "StanzaTable", "open_database"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -108,7 +108,7 @@ def _engine(address: str, _process: int) -> sqlalchemy.Engine:
 def _prepare(dialect: str, connection: Any, _record: object) -> None:
     if dialect == "sqlite":
         # SQLite stores any bytes as text. These come to the surface when the value is encoded.
-        connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+        connection.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
     for statement in _SESSION[dialect]:
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute(statement)
@@ -166,14 +166,24 @@ class Connection:
             result = self._connection.exec_driver_sql(self._statement(sql), values, execution_options=options)
             yield from result.partitions(size)
 
-    def execute(self, sql: str, *values: object) -> None:
+    def execute(self, sql: str, *values: object) -> int:
+        """How many rows an ``UPDATE`` hit; else nothing that means anything."""
         with _told(self._url):
-            self._connection.exec_driver_sql(self._statement(sql), values)
+            return self._connection.exec_driver_sql(self._statement(sql), values).rowcount
 
-    def execute_many(self, sql: str, values: list[tuple[Any, ...]]) -> int:
+    def execute_many(self, sql: str, values: Sequence[Sequence[Any]]) -> int:
         """Runs the statement once for each tuple; how many rows were hit in all."""
         with _told(self._url):
-            return self._connection.exec_driver_sql(self._statement(sql), values).rowcount if values else 0
+            return self._connection.exec_driver_sql(self._statement(sql), values).rowcount
+
+    def version(self) -> int | None:
+        """A number that another one takes the place of once another connection has changed anything; None: unknown."""
+        return int(self.select("PRAGMA data_version")[0][0]) if self.dialect == "sqlite" else None
+
+    def register(self, name: str, function: Callable[..., Any]) -> None:
+        """Lets SQLite's statements of this connection call a function, with any number of arguments."""
+        driver: Any = self._connection.connection.driver_connection
+        driver.create_function(name, -1, function)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

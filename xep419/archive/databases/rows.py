@@ -6,6 +6,7 @@ rows that still hold what was read, takes those that do not once more, and recor
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,13 +22,13 @@ from ..tally import Tally
 from . import progress
 from .connections import Connection, connect
 from .schemas import StanzaTable
+from .statements import Row, read, update
 
 #: times that rows are taken anew because the server changed them between reading and writing
 TURNS = 5
 #: ejabberd's mod_mam marks what it compressed (``compress_xml``) by this first byte
 _COMPRESSED = b"\x01"
 
-Row = Sequence[Any]  # the identity's values, then the stanza
 Value = str | bytes
 
 
@@ -62,29 +63,30 @@ class Column(NamedTuple):
     loose: bool = False
 
 
-class Change(NamedTuple):
-    """A row as it was read, and what its value becomes; ``original`` and ``recoded`` are both values as bytes."""
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """Rows as they were read and, in the same order, what their values become: columns, as an object a row costs more.
 
-    row: Row
-    new: Value
-    original: bytes
-    recoded: bytes
+    ``originals`` and ``recoded`` are the old and the new values as bytes.
+    """
 
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    news: list[Value] = dataclasses.field(default_factory=list)
+    originals: list[bytes] = dataclasses.field(default_factory=list)
+    recoded: list[bytes] = dataclasses.field(default_factory=list)
 
-def selection(connection: Connection, table: StanzaTable, what: str = "") -> tuple[str, tuple[str, ...]]:
-    """``SELECT`` of the identity and the stanza, or of ``what``, up to and with a ``WHERE`` that more may follow."""
-    columns = what or ", ".join(map(connection.quoted, (*table.identity, table.stanza)))
-    start = f"SELECT {columns} FROM {connection.quoted(table.name)} WHERE "
-    if table.only is None:
-        return f"{start}1 = 1", ()
-    return f"{start}{connection.quoted(table.only[0])} = ?", table.only[1:]
+    def extend(self, other: Changes) -> None:
+        self.rows.extend(other.rows)
+        self.news.extend(other.news)
+        self.originals.extend(other.originals)
+        self.recoded.extend(other.recoded)
 
+    def at(self, places: Sequence[int]) -> Changes:
+        """Some of them."""
+        return Changes(*([column[place] for place in places] for column in self._columns()))
 
-def read(connection: Connection, table: StanzaTable, first: int, last: int) -> Sequence[Row]:
-    """The rows with keys in (first, last], in order."""
-    start, values = selection(connection, table)
-    key = connection.quoted(table.key)
-    return connection.select(f"{start} AND {key} > ? AND {key} <= ? ORDER BY {key}", *values, first, last)
+    def _columns(self) -> tuple[Sequence[Any], ...]:
+        return self.rows, self.news, self.originals, self.recoded
 
 
 class _Unfit(Exception):
@@ -117,6 +119,20 @@ def _original(value: object, recoding: Recoding) -> bytes:
     return original
 
 
+def _texts(rows: Sequence[Row], recoding: Recoding) -> list[bytes] | None:
+    """The originals where all are text and fit, as nearly always; None where each must be looked at by itself.
+
+    It says of no row what :func:`_original` does not; it has no statement of Python's for a row.
+    """
+    try:
+        originals = [row[-1].encode() for row in rows]
+        if recoding.check:
+            collections.deque(map(check_stanza, recoding.plains(originals)), maxlen=0)
+    except (AttributeError, UnicodeEncodeError, XEP419Error):
+        return None
+    return None if any(original.startswith(_COMPRESSED) for original in originals) else originals
+
+
 def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Iterator[Row]:
     """The rows that their identity tells from all others."""
     if not table.beside and len({row[0] for row in rows}) == len(rows):
@@ -132,12 +148,14 @@ def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Iterat
             yield row
 
 
-def recode(column: Column, rows: Sequence[Row], recoding: Recoding, tally: Tally) -> list[Change]:
-    """What becomes of the rows; those that are left as they are for a reason are told to the tally."""
-    table, capacity, _loose = column
+def _fit(table: StanzaTable, rows: list[Row], recoding: Recoding, tally: Tally) -> tuple[list[Row], list[bytes]]:
+    """The rows that are to be recoded, and their values; the others are told to the tally."""
+    originals = _texts(rows, recoding)
+    if originals is not None:
+        return rows, originals
     fit: list[Row] = []
-    originals: list[bytes] = []
-    for row in _told_apart(table, rows, tally):
+    originals = []
+    for row in rows:
         if row[-1] is None:
             tally.left_alone[f"{table.name}: no stanza was stored"] += 1
             continue
@@ -146,24 +164,35 @@ def recode(column: Column, rows: Sequence[Row], recoding: Recoding, tally: Tally
             fit.append(row)
         except _Unfit as unfit:
             tally.skip(table.place(row), unfit.reason, unfit.offset)
-    changes = []
-    for row, original, recoded in zip(fit, originals, recoding.stanzas(originals), strict=True):
-        new = recoded.decode() if isinstance(row[-1], str) else recoded
-        if len(recoded) > len(original) and (why := capacity.misses(new)):
+    return fit, originals
+
+
+def recode(column: Column, rows: Sequence[Row], recoding: Recoding, tally: Tally) -> Changes:
+    """What becomes of the rows; those that are left as they are for a reason are told to the tally."""
+    table, capacity, _loose = column
+    fit, originals = _fit(table, list(_told_apart(table, rows, tally)), recoding, tally)
+    recoded = recoding.stanzas(originals)
+    news = [new.decode() if isinstance(row[-1], str) else new for row, new in zip(fit, recoded, strict=True)]
+    changes = Changes(fit, news, originals, recoded)
+    if capacity.limit is None:
+        return changes
+    room = []
+    for place, (row, new) in enumerate(zip(fit, news, strict=True)):
+        if len(recoded[place]) > len(originals[place]) and (why := capacity.misses(new)):
             tally.skip(table.place(row), why)
         else:
-            changes.append(Change(row, new, original, recoded))
-    return changes
+            room.append(place)
+    return changes.at(room)
 
 
-def account(changes: Sequence[Change], recoding: Recoding, tally: Tally) -> None:
+def account(changes: Changes, recoding: Recoding, tally: Tally) -> None:
     """Counts the stanzas, their bytes and their names."""
     census = NamespaceCensus()
-    census.count([recoding.plain(change.original) for change in changes])
+    census.count(recoding.plains(changes.originals))
     tally.count(census.counts())
-    tally.stanzas += len(changes)
-    tally.bytes_read += sum(len(change.original) for change in changes)
-    tally.bytes_written += sum(len(change.recoded) for change in changes)
+    tally.stanzas += len(changes.rows)
+    tally.bytes_read += sum(map(len, changes.originals))
+    tally.bytes_written += sum(map(len, changes.recoded))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,10 +227,12 @@ class RowsUnit:
             if known is not None:
                 return known
             tally = Tally()
+            version = connection.version()
             rows = self._read(connection)
             changes = recode(self.column, rows, self.recoding, tally)
             with connection.transaction():
-                changes = self._write(connection, changes, tally)
+                untouched = version is not None and connection.version() == version
+                changes = self._write(connection, changes, tally, untouched=untouched)
                 account(changes, self.recoding, tally)
                 if self.verify:
                     self._prove(changes, tally)
@@ -211,65 +242,64 @@ class RowsUnit:
     def _read(self, connection: Connection) -> Sequence[Row]:
         return read(connection, self.column.table, self.first, self.last)
 
-    def _write(self, connection: Connection, changes: list[Change], tally: Tally) -> list[Change]:
+    def _write(self, connection: Connection, changes: Changes, tally: Tally, *, untouched: bool) -> Changes:
         """Writes until every row holds what it should, is gone, or is given up; the changes that hold."""
-        held: list[Change] = []
+        held = Changes()
         moved: list[Row] = []
+        table = self.column.table
         for turn in range(TURNS):
             if turn:
                 changes = recode(self.column, moved, self.recoding, tally)
-            wanted = [change for change in changes if change.new != change.row[-1]]
-            missed = len(wanted) - update(connection, self.column, wanted)
+            wanted = [(*row, new) for row, new in zip(changes.rows, changes.news, strict=True) if new != row[-1]]
+            missed = len(wanted) - update(connection, table, wanted, loose=self.column.loose, untouched=untouched)
             if not missed and not self.verify:
-                return held + changes
+                held.extend(changes)
+                return held
             now, moved = self._compare(connection, changes, missed, tally)
-            held += now
+            held.extend(now)
             if not moved:
                 break
         for row in moved:
-            tally.skip(self.column.table.place(row), f"the row was changed by another {TURNS} times meanwhile")
+            tally.skip(table.place(row), f"the row was changed by another {TURNS} times meanwhile")
         return held
 
     def _compare(
-        self, connection: Connection, changes: list[Change], missed: int, tally: Tally
-    ) -> tuple[list[Change], list[Row]]:
+        self, connection: Connection, changes: Changes, missed: int, tally: Tally
+    ) -> tuple[Changes, list[Row]]:
         """The changes that the database holds, and the rows that another has changed, as they are now."""
-        stored = {tuple(row[:-1]): row for row in self._read(connection)}
-        held: list[Change] = []
+        rows = self._read(connection)
+        if list(rows) == [(*row[:-1], new) for row, new in zip(changes.rows, changes.news, strict=True)]:
+            return changes, []
+        stored = {tuple(row[:-1]): row for row in rows}
+        held: list[int] = []
         moved: list[Row] = []
-        for change in changes:
-            row = stored.get(tuple(change.row[:-1]))
-            if row is not None and row[-1] == change.new:
-                held.append(change)
+        for place, (old, new) in enumerate(zip(changes.rows, changes.news, strict=True)):
+            row = stored.get(tuple(old[:-1]))
+            if row is not None and row[-1] == new:
+                held.append(place)
                 continue
-            missed -= change.new != change.row[-1]
+            missed -= new != old[-1]
             if missed < 0:  # it was hit: we hold its lock, no other can have changed it
-                place = self.column.table.place(change.row)
-                raise RestorationError(f"{place}: the database gave back something else than was written")
+                where = self.column.table.place(old)
+                raise RestorationError(f"{where}: the database gave back something else than was written")
             if row is None:
                 tally.left_alone[f"{self.column.table.name}: deleted meanwhile"] += 1
             else:
                 moved.append(row)
-        return held, moved
+        return changes.at(held), moved
 
-    def _prove(self, changes: list[Change], tally: Tally) -> None:
-        letters = 0
-        for change in changes:
-            try:
-                letters += self.recoding.prove(change.original, change.recoded)
-            except RestorationError as error:
-                place = self.column.table.place(change.row)
-                raise RestorationError(f"{place}: {error.message}", offset=error.offset) from error
+    def _prove(self, changes: Changes, tally: Tally) -> None:
+        try:
+            letters = self.recoding.prove_all(changes.originals, changes.recoded)
+        except RestorationError:  # it does not say which row's
+            letters = sum(map(self._prove_row, changes.rows, changes.originals, changes.recoded))
         expected = tally.letters if self.recoding.upgrade else 0
         if letters != expected:
             raise RestorationError(f"{self.key}: expected {expected} names to gain a letter, but {letters} did")
 
-
-def update(connection: Connection, column: Column, changes: Sequence[Change]) -> int:
-    """Writes each new value over its old one; how many rows still held that."""
-    table = column.table
-    stanza = connection.quoted(table.stanza)
-    sql = f"UPDATE {connection.quoted(table.name)} SET {stanza} = ? WHERE "
-    sql += "".join(f"{connection.quoted(name)} = ? AND " for name in table.identity)
-    sql += f"CAST(CONVERT({stanza} USING utf8mb4) AS BINARY) = CAST(? AS BINARY)" if column.loose else f"{stanza} = ?"
-    return connection.execute_many(sql, [(change.new, *change.row) for change in changes])
+    def _prove_row(self, row: Row, original: bytes, recoded: bytes) -> int:
+        try:
+            return self.recoding.prove(original, recoded)
+        except RestorationError as error:
+            place = self.column.table.place(row)
+            raise RestorationError(f"{place}: {error.message}", offset=error.offset) from error
