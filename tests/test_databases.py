@@ -31,6 +31,7 @@ from archived import rot13, stanza
 from xep419.archive.databases import Database, open_database
 from xep419.archive.databases import connections as connections_module
 from xep419.archive.databases import rows as rows_module
+from xep419.archive.databases import statements as statements_module
 from xep419.archive.formats import ArchivedStanza
 from xep419.archive.recoding import Recoding
 from xep419.archive.tally import Skip, Tally
@@ -184,6 +185,17 @@ class TestWhatIsDone:
     def test_an_sqlite_url_is_a_path_too(self, archive: Path) -> None:
         assert run(f"sqlite:///{archive}").stanzas == 50
 
+    def test_a_row_in_which_nothing_changes_is_not_written(self, tmp_path: Path) -> None:
+        path = create(tmp_path / "x", "prosody", [stanza(1), "<a/>", stanza(3), "<a", stanza(5)])
+        query(
+            path,
+            "CREATE TRIGGER t BEFORE UPDATE ON prosodyarchive WHEN new.value = old.value"
+            " BEGIN SELECT RAISE(ABORT, 'written'); END",
+        )
+        assert run(path).stanzas == 4
+        new = [stanza(n, "s").encode() for n in (1, 3, 5)]
+        assert values(path) == [new[0], b"<a/>", new[1], b"<a", new[2]]
+
     def test_an_empty_archive(self, tmp_path: Path) -> None:
         path = tmp_path / "empty"
         query(path, PROSODY.split(";")[1])
@@ -276,6 +288,14 @@ class TestWhatIsLeftAlone:
         ]
         stored = query(path, "SELECT stanza FROM ofmessagearchive ORDER BY rowid")
         assert stored == [(rot13(stanza(1, "s")).encode(),), (None,), *[(stanza(n).encode(),) for n in (3, 4, 5)]]
+
+    def test_a_row_with_the_key_of_one_that_holds_a_stanza(self, tmp_path: Path) -> None:
+        """Where nothing keeps the keys apart: the row that holds none stays."""
+        schema = PROSODY.replace("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER NOT NULL")
+        path = create(tmp_path / "x", schema, [stanza(1), stanza(2)])
+        query(path, "UPDATE prosodyarchive SET sort_id = 2 WHERE type = 'json'")
+        assert run(path).stanzas == 2
+        assert query(path, "SELECT value FROM prosodyarchive WHERE type = 'json'") == [(b'{"xmlns":"urn:xmpp:x"}',)]
 
     def test_rows_added_after_a_job_began(self, archive: Path) -> None:
         with begun(archive) as database:
@@ -502,7 +522,9 @@ class TestOthersAtWork:
             change = Meanwhile(rounds_to=rounds_to, action=lambda: query(path, sql))
             return dataclasses.replace(unit, recoding=change).run()
 
-    def test_a_row_changed_meanwhile_is_done_as_it_is_then(self, archive: Path) -> None:
+    @pytest.mark.parametrize("mode", ["wal", "delete"])
+    def test_a_row_changed_meanwhile_is_done_as_it_is_then(self, archive: Path, mode: str) -> None:
+        query(archive, f"PRAGMA journal_mode = {mode}")
         tally = self.meanwhile(
             archive, "UPDATE prosodyarchive SET value = '<a xmlns=\"urn:xmpp:new\"/>' WHERE sort_id = 7"
         )
@@ -512,6 +534,12 @@ class TestOthersAtWork:
             rot13(stanza(8, "s")).encode(),
         ]
         assert (tally.stanzas, tally.insecure["urn:xmpp:new"], tally.insecure["urn:xmpp:sid:0"]) == (50, 1, 49)
+
+    def test_something_else_changed_meanwhile(self, archive: Path) -> None:
+        """Each row's old value is then compared; where nothing changed, it need not be."""
+        tally = self.meanwhile(archive, "INSERT INTO prosody VALUES ('x', 'alice', 'roster', 'k', 'json', '{}')")
+        assert values(archive) == [rot13(stanza(n, "s")).encode() for n in range(1, 51)]
+        assert (tally.stanzas, tally.letters) == (50, 100)
 
     def test_a_row_that_became_corrupt_meanwhile(self, archive: Path) -> None:
         tally = self.meanwhile(archive, "UPDATE prosodyarchive SET value = '<a>' WHERE sort_id = 7")
@@ -588,6 +616,59 @@ class TestOthersAtWork:
         with pytest.raises(ArchiveError) as caught:
             run(archive)
         assert str(caught.value) == f"sqlite+pysqlite:///{archive}: database disk image is malformed"
+
+
+class TestStatements:
+    @given(st.lists(st.integers(0, 150_000), min_size=1, max_size=130))
+    def test_rows_go_to_mysql_in_pieces_of_bounded_size(self, sizes: list[int]) -> None:
+        rows = [(key, "x" * size) for key, size in enumerate(sizes)]
+        news = ["y" * size for size in sizes]
+        pieces = list(statements_module._pieces(rows, news))
+        assert [row for some, _news in pieces for row in some] == rows
+        assert [new for _rows, some in pieces for new in some] == news
+        for some, _news in pieces:
+            assert 1 <= len(some) <= 50
+            assert len(some) == 1 or sum(2 * len(value) for _key, value in some) <= 200_000
+
+
+class TestProof:
+    """One comparison for many rows says what one for each does."""
+
+    @pytest.mark.parametrize("recoding", [Recoding(), Recoding(rounds_to=1), Recoding(rounds_from=1, rounds_to=1)])
+    def test_letters_of_all(self, recoding: Recoding) -> None:
+        originals = [recoding.plain(stanza(n).encode()) for n in range(20)]
+        assert recoding.prove_all(originals, recoding.stanzas(originals)) == 40
+        assert recoding.prove_all([], []) == 0
+
+    @pytest.mark.parametrize(
+        ("originals", "recoded"),
+        [
+            ([b"<a/>", b"<b/>"], [b"<a/><", b"b/>"]),
+            ([b"<a/>", b"<b/>"], [b"<a/>", b"<c/>"]),
+            ([b"http", b":"], [b"https", b":"]),
+            ([b"a\0", b"b"], [b"a", b"\0b"]),
+            ([b"a", b"b\0c"], [b"a\0b", b"c"]),
+        ],
+    )
+    def test_bytes_that_moved_from_one_to_another(self, originals: list[bytes], recoded: list[bytes]) -> None:
+        with pytest.raises(RestorationError):
+            Recoding().prove_all(originals, recoded)
+
+    def test_the_row_is_told(self, archive: Path) -> None:
+        @dataclasses.dataclass(frozen=True)
+        class Broken(Recoding):
+            def stanzas(self, batch: Sequence[bytes]) -> list[bytes]:
+                return [data.replace(b"see", b"sea") if b"id='7'" in data else data for data in super().stanzas(batch)]
+
+        before = values(archive)
+        with begun(archive, 2) as database:
+            unit = dataclasses.replace(next(database.units()), recoding=Broken())
+            with pytest.raises(RestorationError) as caught:
+                unit.run()
+        assert str(caught.value) == (
+            "prosodyarchive sort_id=7: expected byte 0x65 at this place of the restored input, got 0x61 (at byte 24)"
+        )
+        assert values(archive) == before
 
 
 class TestWithoutAJob:

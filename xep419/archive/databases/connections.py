@@ -177,7 +177,7 @@ class Connection:
             return self._connection.exec_driver_sql(self._statement(sql), values).rowcount
 
     def version(self) -> int | None:
-        """A number that another one takes the place of once another connection has changed anything; None: unknown."""
+        """Another number once another connection has changed anything (SQLite's ``data_version``); None: not told."""
         return int(self.select("PRAGMA data_version")[0][0]) if self.dialect == "sqlite" else None
 
     def register(self, name: str, function: Callable[..., Any]) -> None:

@@ -6,11 +6,11 @@ rows that still hold what was read, takes those that do not once more, and recor
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import itertools
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy
 
@@ -22,14 +22,12 @@ from ..tally import Tally
 from . import progress
 from .connections import Connection, connect
 from .schemas import StanzaTable
-from .statements import Row, read, update
+from .statements import Row, Value, read, update
 
 #: times that rows are taken anew because the server changed them between reading and writing
 TURNS = 5
 #: ejabberd's mod_mam marks what it compressed (``compress_xml``) by this first byte
 _COMPRESSED = b"\x01"
-
-Value = str | bytes
 
 
 class Capacity(NamedTuple):
@@ -83,10 +81,12 @@ class Changes:
 
     def at(self, places: Sequence[int]) -> Changes:
         """Some of them."""
-        return Changes(*([column[place] for place in places] for column in self._columns()))
-
-    def _columns(self) -> tuple[Sequence[Any], ...]:
-        return self.rows, self.news, self.originals, self.recoded
+        return Changes(
+            [self.rows[place] for place in places],
+            [self.news[place] for place in places],
+            [self.originals[place] for place in places],
+            [self.recoded[place] for place in places],
+        )
 
 
 class _Unfit(Exception):
@@ -120,35 +120,36 @@ def _original(value: object, recoding: Recoding) -> bytes:
 
 
 def _texts(rows: Sequence[Row], recoding: Recoding) -> list[bytes] | None:
-    """The originals where all are text and fit, as nearly always; None where each must be looked at by itself.
-
-    It says of no row what :func:`_original` does not; it has no statement of Python's for a row.
-    """
+    """:func:`_original` of all rows at once; None where that says anything of one, which is then for it to tell."""
     try:
         originals = [row[-1].encode() for row in rows]
         if recoding.check:
-            collections.deque(map(check_stanza, recoding.plains(originals)), maxlen=0)
+            deque(map(check_stanza, recoding.plains(originals)), maxlen=0)  # refuses the compressed, too
+            return originals
     except (AttributeError, UnicodeEncodeError, XEP419Error):
         return None
     return None if any(original.startswith(_COMPRESSED) for original in originals) else originals
 
 
-def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Iterator[Row]:
+def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Sequence[Row]:
     """The rows that their identity tells from all others."""
-    if not table.beside and len({row[0] for row in rows}) == len(rows):
-        yield from rows
-        return
-    times = Counter(tuple(row[:-1]) for row in rows)
+    if not table.beside and len(set(map(table.identify, rows))) == len(rows):
+        return rows
+    times = Counter(map(table.identify, rows))
+    told = []
     for row in rows:
         if None in row[:-1]:
             tally.skip(table.place(row), "a column that tells the row from others is NULL")
-        elif times[tuple(row[:-1])] > 1:
+        elif times[table.identify(row)] > 1:
             tally.skip(table.place(row), "another row has the same key")
         else:
-            yield row
+            told.append(row)
+    return told
 
 
-def _fit(table: StanzaTable, rows: list[Row], recoding: Recoding, tally: Tally) -> tuple[list[Row], list[bytes]]:
+def _fit(
+    table: StanzaTable, rows: Sequence[Row], recoding: Recoding, tally: Tally
+) -> tuple[Sequence[Row], list[bytes]]:
     """The rows that are to be recoded, and their values; the others are told to the tally."""
     originals = _texts(rows, recoding)
     if originals is not None:
@@ -170,10 +171,10 @@ def _fit(table: StanzaTable, rows: list[Row], recoding: Recoding, tally: Tally) 
 def recode(column: Column, rows: Sequence[Row], recoding: Recoding, tally: Tally) -> Changes:
     """What becomes of the rows; those that are left as they are for a reason are told to the tally."""
     table, capacity, _loose = column
-    fit, originals = _fit(table, list(_told_apart(table, rows, tally)), recoding, tally)
+    fit, originals = _fit(table, _told_apart(table, rows, tally), recoding, tally)
     recoded = recoding.stanzas(originals)
     news = [new.decode() if isinstance(row[-1], str) else new for row, new in zip(fit, recoded, strict=True)]
-    changes = Changes(fit, news, originals, recoded)
+    changes = Changes(list(fit), news, originals, recoded)
     if capacity.limit is None:
         return changes
     room = []
@@ -250,8 +251,11 @@ class RowsUnit:
         for turn in range(TURNS):
             if turn:
                 changes = recode(self.column, moved, self.recoding, tally)
-            wanted = [(*row, new) for row, new in zip(changes.rows, changes.news, strict=True) if new != row[-1]]
-            missed = len(wanted) - update(connection, table, wanted, loose=self.column.loose, untouched=untouched)
+            differ = [new != row[-1] for row, new in zip(changes.rows, changes.news, strict=True)]
+            rows = list(itertools.compress(changes.rows, differ))
+            news = list(itertools.compress(changes.news, differ))
+            hit = update(connection, table, rows, news, loose=self.column.loose, untouched=untouched)
+            missed = len(rows) - hit
             if not missed and not self.verify:
                 held.extend(changes)
                 return held
@@ -267,14 +271,16 @@ class RowsUnit:
         self, connection: Connection, changes: Changes, missed: int, tally: Tally
     ) -> tuple[Changes, list[Row]]:
         """The changes that the database holds, and the rows that another has changed, as they are now."""
+        identify = self.column.table.identify
         rows = self._read(connection)
-        if list(rows) == [(*row[:-1], new) for row, new in zip(changes.rows, changes.news, strict=True)]:
+        identities = list(map(identify, changes.rows))
+        if [row[-1] for row in rows] == changes.news and list(map(identify, rows)) == identities:
             return changes, []
-        stored = {tuple(row[:-1]): row for row in rows}
+        stored = dict(zip(map(identify, rows), rows, strict=True))
         held: list[int] = []
         moved: list[Row] = []
         for place, (old, new) in enumerate(zip(changes.rows, changes.news, strict=True)):
-            row = stored.get(tuple(old[:-1]))
+            row = stored.get(identities[place])
             if row is not None and row[-1] == new:
                 held.append(place)
                 continue

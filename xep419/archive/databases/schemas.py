@@ -6,7 +6,8 @@ Sources: Prosody's mod_storage_sql, ejabberd's sql/*.sql, the SQL files of Openf
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ...errors import UnsupportedArchiveError
 
@@ -29,6 +30,11 @@ class StanzaTable:
     @property
     def identity(self) -> tuple[str, ...]:
         return (self.key, *self.beside)
+
+    @property
+    def identify(self) -> Callable[[Sequence[object]], object]:
+        """What gives a row's identity: its key, or where columns stand beside that, a tuple."""
+        return operator.itemgetter(*range(len(self.identity)))
 
     def found_in(self, tables: Mapping[str, Collection[str]]) -> StanzaTable | None:
         """This table as the database writes its names, or None where it has none such.
