@@ -174,10 +174,11 @@ def test_layers_are_bounded() -> None:
 @pytest.mark.parametrize("name", PACK)
 @pytest.mark.parametrize("data", [b"", b"no stanza: http://example.org/"])
 def test_what_holds_no_stanza_is_left_alone(tmp_path: Path, name: str, data: bytes) -> None:
-    path = tmp_path / "a"
+    path = tmp_path / "source" / "a"
+    path.parent.mkdir()
     path.write_bytes(PACK[name](data))
     before = path.read_bytes()
-    report = archive.reencrypt(path, in_place=True)
+    report = archive.reencrypt(path.parent, in_place=True)
     assert report.tally.left_alone == {"nothing in it is known to be a stanza": 1}
     assert (report.exit_status, path.read_bytes()) == (0, before)
 

@@ -12,7 +12,7 @@ import pytest
 from archives import document, rot13, tree
 
 from xep419 import ArchiveError, UnsupportedArchiveError, archive
-from xep419.archive import Skip, slices
+from xep419.archive import Skip, job, slices
 from xep419.archive.storage import TEMPORARY
 
 pytestmark = pytest.mark.any_isa
@@ -214,6 +214,28 @@ def test_two_jobs_on_one_target_refuse_each_other(source: Path, tmp_path: Path) 
 
     archive.reencrypt(source, tmp_path / "target", observer=Second())
     assert not archive.status(tmp_path / "target").running
+
+
+def test_a_job_that_is_interrupted_between_two_moves_makes_both(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, calls = job.commit, 0
+
+    def interrupted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return commit(*arguments)
+
+    monkeypatch.setattr(job, "commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        archive.reencrypt(source, tmp_path / "target")
+    assert calls > 2
+    assert not leftovers(tmp_path)
+    assert tree(tmp_path / "target") == expected(source)
+    assert archive.status(tmp_path / "target").finished is None
+    assert archive.reencrypt(source, tmp_path / "target").resumed == 7
 
 
 # -- what cannot be meant -------------------------------------------------------------------------------------

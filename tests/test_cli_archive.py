@@ -25,6 +25,7 @@ from archives import document, rot13, stanza, tree
 from click.testing import CliRunner, Result
 from test_cli import POSIX, UTF16, environment, eventually, run, shown_on, started, terminal
 
+from xep419.cli.files import FileError
 from xep419.cli.run import command
 
 pytestmark = pytest.mark.any_isa
@@ -64,7 +65,8 @@ def test_a_report_for_a_person(source: Path, tmp_path: Path) -> None:
         r"stanzas +60\n",
         r"names upgraded +\d+\n",
         r"skipped +0\n",
-        r"left alone: nothing in it is known to be a stanza +1\n",
+        r"nothing in it is known to be a stanza +1\n",
+        r"left alone +1\n",
         r"throughput +[\d.]+ .?B/s\n",
         r"cp of the same bytes +[\d.]+ .?B/s\n",
         r"http://example.org/root +https://example.org/root +2\n",
@@ -152,6 +154,69 @@ def test_what_cannot_be_done(source: Path, monkeypatch: pytest.MonkeyPatch, argu
     assert message in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scan", "backup/log.txt"], "xep419: backup/log.txt: nothing in it is known to be a stanza\n"),
+        (["reencrypt", "nothing", "-o", "out"], "xep419: nothing: there is no such file or directory\n"),
+        (["verify", "backup", "-o", "out"], "xep419: out: there is no such file or directory\n"),
+    ],
+)
+def test_what_is_wrong_is_told_as_by_other_commands(
+    source: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(source.parent)
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stderr, result.stdout) == (1, message, "")
+
+
+def test_a_report_that_cannot_be_written_ends_the_command_before_the_job(source: Path, tmp_path: Path) -> None:
+    result = invoke("reencrypt", source, "-o", tmp_path / "out", "--report", tmp_path / "missing" / "report.json")
+    assert isinstance(result.exception, FileError)
+    assert str(result.exception) == f"{tmp_path}/missing/report.json: No such file or directory"
+    assert os.listdir(tmp_path) == ["backup"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_report_for_which_there_is_no_room_is_printed_nevertheless(source: Path, tmp_path: Path) -> None:
+    done = run("archive", "reencrypt", source, "-o", tmp_path / "out", "--json", "--report", "/dev/full")
+    assert (done.returncode, done.stderr) == (1, b"xep419: /dev/full: No space left on device\n")
+    assert json.loads(done.stdout)["stanzas"] == 60
+
+
+def test_a_job_that_fails_leaves_no_report(source: Path, tmp_path: Path) -> None:
+    assert invoke("scan", source / "log.txt", "--report", tmp_path / "report.json").exit_code == 1
+    assert os.listdir(tmp_path) == ["backup"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("fsspec", ["scan", "backup"], "archive"),
+        ("pyarrow", ["scan", "table.parquet"], "archive"),
+        ("sqlalchemy", ["scan", "archive.sqlite"], "archive"),
+        ("psycopg", ["scan", "postgresql://a@127.0.0.1:1/b"], "postgresql"),
+        ("pymysql", ["scan", "mysql://a@127.0.0.1:1/b"], "mysql"),
+        ("s3fs", ["scan", "s3://a/b"], "s3"),
+        ("distributed", ["reencrypt", "backup", "-o", "out", "--engine", "dask"], "dask"),
+    ],
+)
+def test_what_is_not_installed_is_told_with_the_extra_that_brings_it(
+    source: Path, tmp_path: Path, missing: str, arguments: list[str], extra: str
+) -> None:
+    if missing in ("psycopg", "pymysql"):
+        pytest.importorskip("sqlalchemy")
+    (tmp_path / "table.parquet").write_bytes(b"PAR1" + bytes(8) + b"PAR1")
+    (tmp_path / "archive.sqlite").write_bytes(b"SQLite format 3\0")
+    program = f"import sys; sys.modules[{missing!r}] = None\nfrom xep419.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "archive", *arguments],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(rf"xep419: .+: pip install 'xep419\[{extra}\]'\n", done.stderr)
+
+
 # -- scan, verify, status -------------------------------------------------------------------------------------
 
 
@@ -219,8 +284,8 @@ def test_a_long_job_shows_its_progress_on_a_terminal() -> None:
     program = """
 import time
 from xep419.cli.archive_progress import ArchiveProgress
-with ArchiveProgress(shown=True) as progress:
-    progress.found(3, 4_000_000)
+with ArchiveProgress(shown=True, measure=lambda: 4_000_000) as progress:
+    progress.found(3, 3_000_000)
     progress.working("backup/a.xml")
     for _ in range(4):
         progress.advance(250_000)
@@ -235,7 +300,7 @@ with ArchiveProgress(shown=True) as progress:
         os.close(theirs)
         shown = shown_on(ours)
     assert done.returncode == 0
-    for part in (b"backup/a.xml", b"1.0/4.0 MB", b"2 of 3 units", b"B/s"):
+    for part in (b"backup/a.xml", b"1.0/4.0 MB", b"2 units", b"B/s"):
         assert part in shown, part
 
 

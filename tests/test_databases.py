@@ -589,7 +589,7 @@ class TestOthersAtWork:
         name = Path(os.path.realpath(sys.executable)).name[:15]
         assert str(caught.value).replace(name, "python") == (
             f"{archive}: process {other.pid} (python) has the database open; a server loses messages that it cannot write"
-            " at once to an SQLite database: stop it first"
+            " at once to an SQLite database: stop it first, or take --while-in-use"
         )
 
     def test_a_full_disk(self, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ except ImportError as error:
         f"xep419.archive needs fsspec ({error}): pip install 'xep419[archive]'", name=error.name
     ) from error
 
-from .api import companions, reencrypt, scan, stanzas, status, verify
+from .api import companions, reencrypt, scan, size, stanzas, status, verify
 from .formats import ArchivedStanza
 from .journal import Status
 from .report import Report
@@ -28,6 +28,7 @@ __all__ = [
     "companions",
     "reencrypt",
     "scan",
+    "size",
     "stanzas",
     "status",
     "verify",

@@ -19,12 +19,12 @@ from .database_job import DatabaseJob, is_database
 from .engines import Engine
 from .files import companions_of
 from .formats import ArchivedStanza
-from .job import FilesJob, Observer, Root, Silent, stored_stanzas
+from .job import FilesJob, Observer, Root, Silent, refuse_without_stanza, stored_stanzas
 from .journal import Status, journal_for, read_status
 from .proving import ProvingUnit
 from .recoding import Recoding
 from .report import Report
-from .storage import Location, exists, is_directory
+from .storage import Location, exists, is_directory, walk
 from .work import Settings
 
 Source = str | os.PathLike[str]
@@ -74,6 +74,8 @@ def reencrypt(
     :param journal: where the journal is kept; by default beside the target.
     :param compare: measures afterwards how fast a sample of the same bytes is copied (``Report.copying``).
     :param observer: is told how the job goes on.
+    :raises UnsupportedArchiveError: a source, a single file or a database, holds no stanza that we know of. What is met
+        below a directory is left alone instead.
     :raises ArchiveError: the job cannot go on. What is done stays done; the same call goes on from there.
     """
     roots = _roots(_as_list(sources), target, in_place or (dry_run and target is None))
@@ -83,6 +85,7 @@ def reencrypt(
     recoding = Recoding(rounds_from, rounds_to, upgrade, check=verify)
     settings = Settings(recoding, "", verify, dry_run, format, _as_options(options), while_in_use)
     report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
+    _refuse_without_stanza(roots, settings)
     with _running(report, _engine(engine, jobs, scheduler)) as chosen:
         if dry_run:
             _rehearse(roots, settings, chosen, report, observer or Silent())
@@ -112,6 +115,7 @@ def scan(
     roots = _roots(_as_list(sources), None, True)
     settings = Settings(Recoding(rounds_from), "", True, True, format, _as_options(options))
     report = _report("scan", roots, None, settings)
+    _refuse_without_stanza(roots, settings)
     with _running(report, _engine("local", jobs, None)) as engine:
         _rehearse(roots, settings, engine, report, observer or Silent())
     return report
@@ -136,9 +140,10 @@ def verify(
     roots = _roots(_as_list(sources), target, False)
     settings = Settings(Recoding(rounds_from, rounds_to, upgrade), "", True, True, format, _as_options(options))
     report = _report("verify", roots, target, settings)
+    _existing(target)
+    _refuse_without_stanza(roots, settings)
     with _running(report, _engine("local", jobs, None)) as engine:
-        files = [root for root in roots if not root.is_database]
-        FilesJob(files, settings, engine, report, observer or Silent(), ProvingUnit).run(Path(), restart=False)
+        FilesJob(_files(roots), settings, engine, report, observer or Silent(), ProvingUnit).run(Path(), restart=False)
         for root in roots:
             if root.is_database:
                 database_job.prove(root, settings, report)
@@ -169,6 +174,15 @@ def stanzas(
 def companions(source: Source) -> tuple[str, ...]:
     """The names of the files beside a file that only make sense together with it, as an index and what it points to."""
     return companions_of(Location.of(source), Settings(Recoding(), ""))
+
+
+def size(sources: Source | Sequence[Source]) -> int:
+    """Bytes of the files that a job over the sources goes over, as far as they can be listed; databases tell none."""
+    found = 0
+    for source in _as_list(sources):
+        with contextlib.suppress(ArchiveError):
+            found += 0 if is_database(source) else sum(entry.size for entry in walk(Location.of(source)))
+    return found
 
 
 def status(target: Source, *, journal: Source | None = None) -> Status:
@@ -226,6 +240,8 @@ def _roots(sources: list[Source], target: Source | None, in_place: bool) -> list
     locations = [_existing(source) for source in sources]
     databases = [is_database(source) for source in sources]
     if target is None:
+        for kind in (False, True):  # a job over a directory does not touch the databases in it
+            _refuse_nested([place for place, one in zip(locations, databases, strict=True) if one is kind])
         return [Root(place, place, "", kind) for place, kind in zip(locations, databases, strict=True)]
     for location, kind in zip(locations, databases, strict=True):
         if kind and not location.is_local:
@@ -242,10 +258,21 @@ def _roots(sources: list[Source], target: Source | None, in_place: bool) -> list
     return roots
 
 
+def _files(roots: list[Root]) -> list[Root]:
+    return [root for root in roots if not root.is_database]
+
+
+def _refuse_without_stanza(roots: list[Root], settings: Settings) -> None:
+    """What was named itself must be an archive; nothing is read or written of the others before that is known."""
+    refuse_without_stanza(_files(roots), settings)
+    for root in roots:
+        if root.is_database:
+            database_job.refuse_without_stanza(root, settings)
+
+
 def _rehearse(roots: list[Root], settings: Settings, engine: Engine, report: Report, observer: Observer) -> None:
     """Reads and counts everything, and changes nothing."""
-    files = [root for root in roots if not root.is_database]
-    FilesJob(files, settings, engine, report, observer).run(Path(), restart=False)
+    FilesJob(_files(roots), settings, engine, report, observer).run(Path(), restart=False)
     for root in roots:
         if root.is_database:
             database_job.rehearse(root, settings, report)
@@ -273,6 +300,17 @@ def _names_directory(source: Location, target: Source) -> bool:
     return os.fspath(target).endswith("/") or is_directory(Location.of(target))
 
 
+def _refuse_nested(sources: list[Location]) -> None:
+    """What is named twice would be rotated twice in place, and counted twice."""
+    seen: dict[str, Location] = {}
+    for source in sources:
+        place = f"{_resolved(source)}/"
+        for other, named in seen.items():
+            if place.startswith(other) or other.startswith(place):
+                raise ValueError(f"{named} and {source} are the same, or one within the other: name it once")
+        seen[place] = source
+
+
 def _refuse_overlaps(roots: list[Root]) -> None:
     """A job must not read what it writes."""
     seen: set[str] = set()
@@ -291,7 +329,7 @@ def _resolved(location: Location) -> str:
 
 def _sharing_journals(roots: list[Root], target: Source | None) -> list[tuple[Location, list[Root]]]:
     """The roots of each journal, and the place that it is beside: the target as it was named, or a source in place."""
-    files = [root for root in roots if not root.is_database]
+    files = _files(roots)
     alone = [root for root in roots if root.is_database]
     if target is None or len(roots) == 1:
         return [(root.target, [root]) for root in roots]

@@ -11,13 +11,15 @@ import dataclasses
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArchiveError, RestorationError
+from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError
 from .engines import Engine
 from .formats import ArchivedStanza
+from .formats.chat_logs import SQLITE
 from .job import Observer, Root
 from .journal import Journal, Move, Record
 from .report import Report
@@ -28,8 +30,6 @@ from .work import Advance, Outcome, Settings, Unit, ignore
 if TYPE_CHECKING:
     from .databases import Database, RowsUnit
 
-#: how an SQLite file begins
-_MAGIC = b"SQLite format 3\0"
 #: what an SQLAlchemy URL of a database that we know may begin with
 _SCHEMES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
 #: journal key of the copy's last step
@@ -43,8 +43,10 @@ def is_database(place: str | os.PathLike[str]) -> bool:
     if separator:
         return scheme.partition("+")[0] in _SCHEMES
     try:
+        if not stat.S_ISREG(os.stat(address).st_mode):
+            return False  # a pipe would be waited for
         with open(address, "rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
+            return file.read(len(SQLITE)) == SQLITE
     except OSError:
         return False
 
@@ -175,13 +177,14 @@ class DatabaseJob:
 
     def _copy(self, temporary: Location, token: str) -> None:
         """A consistent copy, also while a server writes to the file; its journal files are part of it."""
-        replacement = Replacement(self._root.target, token, temporary=temporary)
+        replacement = Replacement(self._root.target, token, temporary=temporary, like=self._root.source)
         replacement.close()
+        original = Path(self._root.source.url)
         try:
             with (
                 naming(self._root.target),
-                contextlib.closing(sqlite3.connect(f"file:{self._root.source.url}?mode=ro", uri=True)) as source,
-                contextlib.closing(sqlite3.connect(replacement.temporary.url)) as target,
+                contextlib.closing(sqlite3.connect(f"{original.absolute().as_uri()}?mode=ro", uri=True)) as source,
+                contextlib.closing(sqlite3.connect(temporary.url)) as target,
             ):
                 source.backup(target)
         except sqlite3.Error as error:
@@ -193,6 +196,12 @@ class DatabaseJob:
         for move in record.moves:
             commit(move.temporary, move.target)
         sync_parents([move.target for move in record.moves])
+
+
+def refuse_without_stanza(root: Root, settings: Settings) -> None:
+    """:raises UnsupportedArchiveError: the database holds no stanzas that we know of; the message says why."""
+    with _opened(root.source.url, settings):
+        pass
 
 
 def rehearse(root: Root, settings: Settings, report: Report) -> None:
@@ -236,7 +245,13 @@ def prove(root: Root, settings: Settings, report: Report) -> None:
 def _opened(address: str, settings: Settings) -> Iterator[Database]:
     from .databases import open_database
 
-    database = open_database(address, schema=settings.format, recoding=settings.recoding, verify=settings.verify)
+    try:
+        database = open_database(address, schema=settings.format, recoding=settings.recoding, verify=settings.verify)
+    except UnsupportedArchiveError as error:
+        place = str(Location.of(address))
+        if error.message.startswith(place):
+            raise
+        raise UnsupportedArchiveError(f"{place}: {error.message}") from error
     with database:
         yield database
 

@@ -139,7 +139,7 @@ def format_of(task: FileTask, settings: Settings) -> Format:
     with open_source(task.sources[0]) as file:
         found = recognise_file(file, settings.recoding, dict(settings.options), settings.format)
     if found is None:
-        raise UnsupportedArchiveError(NO_STANZA)
+        raise UnsupportedArchiveError(NO_STANZA if task.size else "it is empty")
     wanted = found.companions(task.sources[0].name)
     if wanted != tuple(source.name for source in task.sources[1:]):
         raise CorruptArchiveError(f"a {found.title} needs {', '.join(wanted)} beside it")

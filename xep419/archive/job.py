@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from ..errors import ArchiveError, UnsupportedArchiveError
+from ..errors import ArchiveError, UnsupportedArchiveError, XEP419Error
 from .engines import Engine
 from .files import FilesUnit, FileTask, companions_of, fingerprints, format_of, skipped
 from .formats import ArchivedStanza
@@ -29,7 +29,9 @@ from .storage import (
     Entry,
     Location,
     commit,
+    copy_directories,
     discard,
+    is_directory,
     open_source,
     size_of,
     stale,
@@ -132,7 +134,15 @@ class FilesJob:
             interrupted = "token" in earlier and (begun_anew or earlier.get("finished") is None)
             if interrupted:  # what it left takes room; slices are gone on with
                 self._clean(earlier["token"], WHOLE, *([SHARED] if begun_anew else []))
-            self._work()
+            for root in self._roots:
+                if not root.in_place:
+                    copy_directories(root.source, root.target)
+            try:
+                self._work()
+            except BaseException:
+                with contextlib.suppress(Exception):  # what is ready and journalled does not wait for the next run
+                    self._recover(journal)
+                raise
             if interrupted or self._engine.loses_workers:
                 self._clean(token, WHOLE, SHARED)
             journal.finish()
@@ -299,6 +309,27 @@ class FilesJob:
         self._report.units += 1
 
 
+def refuse_without_stanza(roots: Iterable[Root], settings: Settings) -> None:
+    """A file that was named itself must be an archive; among others below a directory it need not.
+
+    :raises UnsupportedArchiveError: it holds no stanza that we know of; the message says why.
+    """
+    for root in roots:
+        if is_directory(root.source):
+            continue
+        for entry, companions in _groups(root, settings):
+            try:
+                if entry.kind == "other":
+                    raise UnsupportedArchiveError("it is neither a file nor a directory")
+                format_of(_task(root, entry, companions), settings)
+            except UnsupportedArchiveError as error:
+                raise UnsupportedArchiveError(f"{root.source}: {error.message}") from error
+            except ArchiveError:
+                raise
+            except XEP419Error:
+                pass  # it is corrupt: the job lists it
+
+
 def stored_stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
     """The stanzas of all files below a root.
 
@@ -336,12 +367,17 @@ def _task(root: Root, entry: Entry, companions: tuple[str, ...]) -> FileTask:
     target = root.target.child(entry.relative)
     sources = (entry.location, *(entry.location.sibling(name) for name in companions))
     return FileTask(
-        key=posixpath.join(root.name, entry.relative) if root.name else entry.relative,
+        key=_key(posixpath.join(root.name, entry.relative) if root.name else entry.relative),
         sources=sources,
         targets=(target, *(target.sibling(_renamed(name, entry.location, target)) for name in companions)),
         size=entry.size + sum(size_of(source) for source in sources[1:]),
         is_link=entry.kind == "link",
     )
+
+
+def _key(path: str) -> str:
+    """A path as the journal can hold it: bytes that are not UTF-8 escaped, and so what would look like them."""
+    return path.replace("\\", "\\\\").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _renamed(companion: str, source: Location, target: Location) -> str:

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ArchiveError
-from .storage import Location
+from .storage import JOURNAL, Location
 from .tally import Tally
 
 #: the layout below; a journal of another one is refused
 VERSION = 1
-SUFFIX = ".xep419-journal"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -61,9 +60,9 @@ def journal_for(identity: str, local: Location | None) -> Path:
     """Where the journal of a target is: beside a local one, else in the state directory under its identity's hash."""
     if local is not None:
         path = Path(os.path.abspath(local.url))
-        return path.with_name(path.name + SUFFIX)
+        return path.with_name(path.name + JOURNAL)
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "xep419" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}{SUFFIX}"
+    return state / "xep419" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}{JOURNAL}"
 
 
 class Journal:

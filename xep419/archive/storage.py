@@ -27,6 +27,9 @@ from ..errors import ArchiveError, XEP419Error
 TEMPORARY = ".xep419-"
 #: and end with: one that one worker writes at once, one that several write to or a later run goes on with
 WHOLE, SHARED = ".tmp", ".shared"
+#: and those of journals end with; SQLite's and our own files beside them, too
+JOURNAL = ".xep419-journal"
+_JOURNALS = tuple(JOURNAL + beside for beside in ("", "-lock", "-wal", "-shm"))
 #: bytes of a block that a remote file is read and written in
 REMOTE_BLOCK = 8 << 20
 #: bytes of the buffers between a local file and its user: larger reads and writes pass them by
@@ -123,7 +126,10 @@ def _remote(location: Location) -> tuple[Any, str]:
     with naming(location):
         try:
             file_system, path = fsspec.core.url_to_fs(location.url)
-        except (ValueError, ImportError) as error:
+        except ImportError as error:
+            extra = ": pip install 'xep419[s3]'" if location.url.startswith("s3") else ""
+            raise ArchiveError(f"{location}: {error}{extra}") from error
+        except ValueError as error:
             raise ArchiveError(f"{location}: {error}") from error
     return file_system, path
 
@@ -192,8 +198,13 @@ def walk(root: Location) -> Iterator[Entry]:
             yield Entry("", root, file_system.info(path)["size"] or 0, "file")
             return
     for relative, location, size in _below(root):
-        if not location.name.startswith(TEMPORARY):
+        if not is_ours(location.name):
             yield Entry(relative, location, size, "file")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file is a job's own: a temporary, a journal."""
+    return name.startswith(TEMPORARY) or name.endswith(_JOURNALS)
 
 
 def _walk_local(root: Location) -> Iterator[Entry]:
@@ -205,7 +216,7 @@ def _walk_local(root: Location) -> Iterator[Entry]:
         if entry is None:
             waiting.pop()
             continue
-        if entry.name.startswith(TEMPORARY):
+        if is_ours(entry.name):
             continue
         location = Location(entry.path)
         relative = entry.path.removeprefix(top)
@@ -459,6 +470,24 @@ def sync_parents(targets: list[Location]) -> None:
     """Makes the renames of local targets last, each directory synced once."""
     for directory in {os.path.dirname(_real(target).url) for target in targets if target.is_local}:
         sync_directory(directory)
+
+
+def copy_directories(source: Location, target: Location) -> None:
+    """Makes a local target's directories, empty ones too, as private as the source's."""
+    if not (source.is_local and target.is_local and os.path.isdir(source.url)):
+        return
+    with naming(target):
+        make_directories(os.path.dirname(os.path.abspath(target.url)))
+    waiting = [(source.url, target.url)]
+    while waiting:
+        directory, place = waiting.pop()
+        with naming(Location(place)):
+            if not os.path.isdir(place):
+                os.mkdir(place, stat.S_IMODE(os.stat(directory).st_mode) | stat.S_IRWXU)
+                sync_directory(os.path.dirname(os.path.abspath(place)))
+        with naming(Location(directory)), os.scandir(directory) as listed:
+            below = [entry.name for entry in listed if entry.is_dir(follow_symlinks=False)]
+        waiting += [(os.path.join(directory, name), os.path.join(place, name)) for name in below]
 
 
 def copy_link(source: Location, target: Location) -> None:

@@ -5,10 +5,11 @@ Only words, tables and exit statuses: the work is ``xep419.archive``'s, which ne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -65,14 +66,15 @@ report_option = click.option("--report", "report_file", metavar="FILE", help="Wr
     epilog="""\b
 Examples:
   xep419 archive reencrypt backup/ -o encrypted/
-  xep419 archive reencrypt --in-place postgresql+psycopg://prosody@localhost/prosody
+  xep419 archive reencrypt --in-place postgresql://prosody@localhost/prosody
   xep419 archive reencrypt usenet.jsonl.gz -o doubly.jsonl.gz --rounds-from 1
-  xep419 archive reencrypt s3://backups/2026 -o s3://backups/2026-encrypted --engine dask --scheduler tcp://head:8786
+  xep419 archive reencrypt s3://backup -o s3://encrypted --engine dask
 
 \b
 Exit status:
   0  done, or there was nothing left to do
-  1  the job cannot go on; the same command goes on from there
+  1  a SOURCE holds no stanza, or the job cannot go on: the same command goes
+     on from there
   2  wrong usage
   3  done, but for units that were skipped: they are as they were, and listed
 
@@ -136,8 +138,8 @@ def reencrypt(
     if scheduler is not None and engine != "dask":
         raise click.UsageError("--scheduler is for --engine dask.")
     offered = _offered()
-    with _failing(), _observer(as_json) as observer:
-        report = offered.reencrypt(
+    _run(
+        lambda observer: offered.reencrypt(
             list(sources),
             target,
             in_place=in_place,
@@ -156,8 +158,11 @@ def reencrypt(
             journal=journal,
             compare=not as_json,
             observer=observer,
-        )
-    _finish(report, report_file, as_json)
+        ),
+        sources,
+        report_file,
+        as_json,
+    )
 
 
 @archive.command(
@@ -191,16 +196,19 @@ def scan(
     cannot be read.
     """
     offered = _offered()
-    with _failing(), _observer(as_json) as observer:
-        report = offered.scan(
+    _run(
+        lambda observer: offered.scan(
             list(sources),
             format=form,
             options=_options(field, column),
             rounds_from=rounds_from,
             jobs=jobs,
             observer=observer,
-        )
-    _finish(report, report_file, as_json)
+        ),
+        sources,
+        report_file,
+        as_json,
+    )
 
 
 @archive.command(
@@ -241,8 +249,8 @@ def verify(
     Reads both sides again. Exit status 3: some units differ, or are missing; they are listed.
     """
     offered = _offered()
-    with _failing(), _observer(as_json) as observer:
-        report = offered.verify(
+    _run(
+        lambda observer: offered.verify(
             list(sources),
             target,
             format=form,
@@ -252,8 +260,11 @@ def verify(
             upgrade=not no_upgrade,
             jobs=jobs,
             observer=observer,
-        )
-    _finish(report, report_file, as_json)
+        ),
+        sources,
+        report_file,
+        as_json,
+    )
 
 
 @archive.command(
@@ -271,7 +282,8 @@ def status(target: str, journal: str | None, as_json: bool) -> None:
 
     It is running, was interrupted, or is done.
 
-    TARGET is what was given as -o, or as SOURCE with --in-place. Exit status 1: no job was begun on it.
+    TARGET is what was given as -o, with its name where a file went into a directory, or as SOURCE with --in-place.
+    Exit status 1: no job was begun on it.
     """
     offered = _offered()
     with _failing():
@@ -290,22 +302,28 @@ def _offered() -> Any:
     try:
         from .. import archive as offered
     except ImportError as error:
-        raise click.ClickException(str(error)) from error
+        raise JobError(str(error)) from error
     return offered
 
 
-class _failing:
+class JobError(click.ClickException):
+    """Why there is no job, or why it cannot go on, told as the other commands tell what is wrong with a file."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        print(f"xep419: {self.message}", file=file or sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
     """A job that cannot go on, and what cannot be meant, as the command tells it."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, XEP419Error):
-            raise click.ClickException(printable(str(error))) from error
-        if isinstance(error, ImportError):
-            raise click.ClickException(str(error)) from error
-        if isinstance(error, ValueError):
-            raise click.UsageError(printable(str(error))) from error
+    try:
+        yield
+    except (XEP419Error, ImportError) as error:
+        raise JobError(printable(str(error))) from error
+    except UnicodeError:  # a ValueError, but never the user's
+        raise
+    except ValueError as error:
+        raise click.UsageError(printable(str(error))) from error
 
 
 def _options(field: str | None, column: str | None) -> dict[str, str]:
@@ -313,25 +331,39 @@ def _options(field: str | None, column: str | None) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _observer(as_json: bool) -> Any:
+def _observer(sources: Sequence[str]) -> Any:
+    from ..archive import size
     from .archive_progress import ArchiveProgress
 
-    return ArchiveProgress(shown=is_terminal(sys.stderr))
+    return ArchiveProgress(shown=is_terminal(sys.stderr), measure=lambda: size(sources))
 
 
-def _finish(report: Report, report_file: str | None, as_json: bool) -> None:
-    text = json.dumps(report.as_dict(), indent=2)
-    if report_file is not None:
-        with writing(report_file) as write:
-            write(f"{text}\n".encode())
-    if as_json:
-        click.echo(text)
-    else:
-        from .archive_tables import print_report
+def _run(work: Callable[[Any], Report], sources: Sequence[str], report_file: str | None, as_json: bool) -> None:
+    """Does it and tells what came of it: to ``report_file`` too, which is opened before there is anything to lose.
 
-        print_report(report)
+    :param work: makes the report, telling the observer that it is given how it goes on.
+    """
+    report = None
+    try:
+        with contextlib.nullcontext() if report_file is None else writing(report_file) as write:
+            with _failing(), _observer(sources) as observer:
+                report = work(observer)
+            if write is not None:
+                write(f"{json.dumps(report.as_dict(), indent=2)}\n".encode())
+    finally:
+        if report is not None:  # what was done is told even where the file has no room left for it
+            _print(report, as_json)
     if report.exit_status:
         raise click.exceptions.Exit(report.exit_status)
+
+
+def _print(report: Report, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+        return
+    from .archive_tables import print_report
+
+    print_report(report)
 
 
 def _print_status(found: Any) -> None:

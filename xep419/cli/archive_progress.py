@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ class ArchiveProgress:
     """An :class:`xep419.archive.Observer` that draws on standard error, once the job takes longer than a moment.
 
     :param shown: false where standard error is no terminal.
+    :param measure: the bytes that the job will go over, which it comes to know only as it goes; takes its time.
     """
 
-    def __init__(self, *, shown: bool) -> None:
-        self._units = self._units_done = self._size = self._size_done = 0
+    def __init__(self, *, shown: bool, measure: Callable[[], int]) -> None:
+        self._measure = measure
+        self._units_done = self._size = self._size_done = 0
         self._name = ""
         self._adding = threading.Lock()
         self._ended = threading.Event()
@@ -40,7 +43,6 @@ class ArchiveProgress:
             self._drawer.join()
 
     def found(self, units: int, size: int) -> None:
-        self._units += units
         self._size += size
 
     def working(self, name: str) -> None:
@@ -58,13 +60,14 @@ class ArchiveProgress:
             return
         with _new_bar() as bar:
             (task,) = bar.task_ids
+            measured = self._measure()
             while not self._ended.wait(REDRAWN):
                 bar.update(
                     task,
-                    total=self._size or None,
-                    completed=min(self._size_done, self._size),
+                    total=max(measured, self._size) or None,
+                    completed=self._size_done,
                     description=self._name,
-                    units=f"{self._units_done} of {self._units}",
+                    units=f"{self._units_done:,}",
                 )
 
 

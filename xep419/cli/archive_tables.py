@@ -26,6 +26,7 @@ def print_report(report: Report) -> None:
     console = _console()
     _print_names(console, report)
     _print_skips(console, report)
+    _print_left_alone(console, report)
     _print_elsewhere(console, report)
     _print_summary(console, report)
 
@@ -78,6 +79,19 @@ def _print_skips(console: Console, report: Report) -> None:
     console.print()
 
 
+def _print_left_alone(console: Console, report: Report) -> None:
+    reasons = report.tally.left_alone.most_common()
+    if not reasons:
+        return
+    table = _table("Left alone", ("Reason",), ("Count",))
+    for reason, count in reasons[:MOST_ROWS]:
+        table.add_row(printable(reason), f"{count:,}")
+    if len(reasons) > MOST_ROWS:
+        table.add_row(f"and {len(reasons) - MOST_ROWS} more reasons", f"{sum(row[1] for row in reasons[MOST_ROWS:]):,}")
+    console.print(table)
+    console.print()
+
+
 def _print_elsewhere(console: Console, report: Report) -> None:
     if not report.elsewhere:
         return
@@ -101,7 +115,8 @@ def _print_summary(console: Console, report: Report) -> None:
         ("names upgraded" if report.changes else "insecure names", f"{tally.letters:,}"),
         ("skipped", f"{tally.skipped:,}"),
     ]
-    rows += [(f"left alone: {printable(reason)}", f"{count:,}") for reason, count in tally.left_alone.most_common()]
+    if tally.left_alone:
+        rows.append(("left alone", f"{sum(tally.left_alone.values()):,}"))
     rows.append(("read", _bytes(tally.bytes_read)))
     if report.changes:
         rows.append(("written", _bytes(tally.bytes_written)))
@@ -122,7 +137,13 @@ def _print_summary(console: Console, report: Report) -> None:
 
 def print_status(found: Status) -> None:
     console = _console()
-    state = "running" if found.running else "done" if found.finished is not None else "interrupted: give it again"
+    state = (
+        "running"
+        if found.running
+        else "done"
+        if found.finished is not None
+        else "interrupted; the same command goes on"
+    )
     console.print(f"state       {state}")
     console.print(f"begun       {_moment(found.started)}")
     if found.finished is not None:

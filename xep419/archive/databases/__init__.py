@@ -169,7 +169,7 @@ class Database:
         for process in other_openers(path):
             raise ArchiveError(
                 f"{path}: process {process} has the database open; a server loses messages that it cannot write at once"
-                " to an SQLite database: stop it first"
+                " to an SQLite database: stop it first, or take --while-in-use"
             )
 
     def finish(self) -> None:

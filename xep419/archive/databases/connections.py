@@ -73,6 +73,8 @@ def _sqlite_file(path: str | None) -> str:
     if not path or path == ":memory:":
         raise UnsupportedArchiveError("expected the path of an SQLite file, got a database in memory")
     path = os.path.realpath(path)
+    if path != path.encode("utf-8", "replace").decode():
+        raise UnsupportedArchiveError(f"{path}: expected a name in UTF-8, which a database's URL can hold: rename it")
     try:
         with open(path, "rb") as file:
             head = file.read(16)

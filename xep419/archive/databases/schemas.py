@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ...errors import UnsupportedArchiveError
+from ..formats.chat_logs import client_of, reason_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +104,6 @@ SCHEMAS = (
     ),
 )
 
-#: tables of clients' message logs
-_CLIENT_LOGS = (("Gajim", {"jids", "logs"}), ("Profanity", {"chatlogs"}), ("Dino", {"message", "conversation"}))
-
 
 def detect(tables: Mapping[str, Collection[str]], wanted: str | None = None) -> Schema:
     """The schema of a database, with the tables that are there as they are written there.
@@ -131,10 +129,9 @@ def detect(tables: Mapping[str, Collection[str]], wanted: str | None = None) -> 
 
 
 def _why_none(tables: Mapping[str, Collection[str]], wanted: str | None) -> str:
-    names = {name.lower() for name in tables}
-    for client, telling in _CLIENT_LOGS:
-        if telling <= names and wanted is None:
-            return f"this is the message log of a client ({client}): it holds text taken out of stanzas, no stanza"
+    client = client_of(tables)
+    if client is not None and wanted is None:
+        return reason_of(client)
     expected = " or ".join(
         " and ".join(table.name for table in known.tables) for known in SCHEMAS if wanted in (None, known.name)
     )

@@ -13,6 +13,7 @@ from typing import IO, Any, ClassVar, NamedTuple, Protocol
 from ...errors import UnsupportedArchiveError
 from ..recoding import Recoding
 from ..tally import Tally
+from .chat_logs import refuse_chat_logs
 
 #: bytes of a file that recognition may look at
 HEAD = 1 << 16
@@ -123,7 +124,11 @@ def by_name(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Format:
 
 
 def recognise(head: bytes, recoding: Recoding, options: Mapping[str, Any] = NO_OPTIONS) -> Format | None:
-    """The format of a file that begins with ``head``, or None when it holds no stanza that we know of."""
+    """The format of a file that begins with ``head``, or None when it holds no stanza that we know of.
+
+    :raises UnsupportedArchiveError: it is something near, and the reason why it is refused.
+    """
+    refuse_chat_logs(head)
     for known in formats(options):
         if known.recognises(head, recoding):
             return known
