@@ -58,6 +58,7 @@ def tests(session: nox.Session) -> None:
     installed one. Left out are the tests that no interpreter changes: they compile C, time growth or kill processes.
     """
     (package,) = DIST.glob("*.tar.gz")
+    session.install("--upgrade", "pip")  # an old one tries versions for a quarter of an hour
     session.install(f"{package}[all]")
     session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test"))
     outside = Path(session.virtualenv.location, "outside")
