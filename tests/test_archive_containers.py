@@ -240,7 +240,7 @@ def test_any_members(kind: str, members: dict[str, bytes]) -> None:
     upgraded = {document(seed, 3): document(seed, 3, upgraded=True) for seed in range(10)}
     for (name, came), (wanted_name, data) in zip(UNPACK[kind](result).items(), members.items(), strict=True):
         assert name == wanted_name
-        if data.startswith(b"\x1f\x8b\x08"):
+        if data.startswith(b"\x1f\x8b\x08") and came != data:  # what only begins like gzip stays
             came, data = gzip.decompress(came), gzip.decompress(data)
         assert came == upgraded.get(data, data)
 

@@ -12,7 +12,7 @@ import pytest
 from archives import document, rot13, tree
 
 from xep419 import ArchiveError, UnsupportedArchiveError, archive
-from xep419.archive import Skip, job, slices
+from xep419.archive import Skip, placing, slices
 from xep419.archive.storage import TEMPORARY
 
 pytestmark = pytest.mark.any_isa
@@ -219,7 +219,7 @@ def test_two_jobs_on_one_target_refuse_each_other(source: Path, tmp_path: Path) 
 def test_a_job_that_is_interrupted_between_two_moves_makes_both(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, calls = job.commit, 0
+    commit, calls = placing.commit, 0
 
     def interrupted(*arguments: Any) -> Any:
         nonlocal calls
@@ -228,7 +228,7 @@ def test_a_job_that_is_interrupted_between_two_moves_makes_both(
             raise KeyboardInterrupt
         return commit(*arguments)
 
-    monkeypatch.setattr(job, "commit", interrupted)
+    monkeypatch.setattr(placing, "commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         archive.reencrypt(source, tmp_path / "target")
     assert calls > 2
@@ -289,9 +289,7 @@ def test_scan_tells_where_else_names_stand(source: Path) -> None:
     (source / "pep_urn%3axmpp%3aavatar%3adata").mkdir()
     (source / "pep_urn%3axmpp%3aavatar%3adata" / "alice.dat").write_bytes(b"")
     report = archive.scan(source)
-    assert [place for place, _count in report.elsewhere] == [
-        f"the path {source}/pep_urn%3axmpp%3aavatar%3adata/alice.dat"
-    ]
+    assert [place for place, _count in report.elsewhere] == [f"the path {source}/pep_urn%3axmpp%3aavatar%3adata"]
 
 
 # -- slices ---------------------------------------------------------------------------------------------------

@@ -22,4 +22,5 @@ def test_killed_jobs_resume(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     assert result["faults"] == []
     assert result["runs"] == 200
-    assert result["killed"] > 60  # the others had ended by then
+    assert result["killed"]["files"] > 40  # the others had ended by then
+    assert result["killed"]["database"] > 15

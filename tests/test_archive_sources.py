@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +19,7 @@ pytest.importorskip("fsspec")
 from archives import document, rot13, tree
 
 from xep419 import ArchiveError, UnsupportedArchiveError, archive
+from xep419.archive import files
 
 pytestmark = pytest.mark.any_isa
 
@@ -252,7 +254,7 @@ except ArchiveError as error:
 """
 
 
-def test_a_file_that_goes_away_ends_the_job_and_the_next_goes_on(tmp_path: Path) -> None:
+def test_a_file_that_goes_away_is_left_alone(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
     for name in ("1.xml", "2.xml"):
@@ -268,11 +270,22 @@ def test_a_file_that_goes_away_ends_the_job_and_the_next_goes_on(tmp_path: Path)
 
         def done(self, units: int) -> None: ...
 
-    with pytest.raises(ArchiveError) as caught:
-        archive.reencrypt(source, target, observer=Meddler())
-    assert str(caught.value) == f"{source}/1.xml: No such file or directory"
-    assert archive.reencrypt(source, target).exit_status == 0
+    report = archive.reencrypt(source, target, observer=Meddler())
+    assert (report.exit_status, report.tally.left_alone) == (0, {"removed meanwhile": 1})
     assert tree(target) == {"2.xml": UPGRADED}
+
+
+def test_a_file_that_a_worker_does_not_see_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on another machine, where the path leads elsewhere."""
+    (tmp_path / "1.xml").write_bytes(PLAIN)
+
+    def elsewhere(task: files.FileTask, settings: object, advance: object) -> files.Prepared:
+        return files.Prepared(task, cast(Any, settings), files.left_alone(files.REMOVED))
+
+    monkeypatch.setattr(files, "prepare", elsewhere)
+    with pytest.raises(ArchiveError) as caught:
+        archive.reencrypt(tmp_path / "1.xml", tmp_path / "2.xml")
+    assert str(caught.value) == f"{tmp_path}/1.xml: a worker does not find this file, though it is here"
 
 
 def test_a_source_that_was_removed_is_told_and_begun_again(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileTask:
 
 def planned(task: FileTask) -> tuple[SlicedFile, list[SliceUnit]]:
     sliced = SlicedFile(task, SETTINGS, {})
+    sliced.open()
     return sliced, list(sliced.units())
 
 
@@ -167,7 +168,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
             reencrypt(jobs=1)
     with Journal(tmp_path / "target.xep419-journal") as journal:
         token = journal.facts()["token"]
-    (tmp_path / "target").mkdir()
+    (tmp_path / "target").mkdir(exist_ok=True)
     for kind in (WHOLE, SHARED):
         (tmp_path / "target" / f"{TEMPORARY}{token}-0-0{kind}").touch()
     return reencrypt

@@ -19,13 +19,14 @@ from .database_job import DatabaseJob, is_database
 from .engines import Engine
 from .files import companions_of
 from .formats import ArchivedStanza
-from .job import FilesJob, Observer, Root, Silent, refuse_without_stanza, stored_stanzas
+from .job import FilesJob, refuse_without_stanza, stored_stanzas
 from .journal import Status, journal_for, read_status
 from .proving import ProvingUnit
 from .recoding import Recoding
 from .report import Report
-from .storage import Location, exists, is_directory, walk
-from .work import Settings
+from .roots import Root
+from .storage import Location, exists, is_directory, is_within, resolved, walk
+from .work import Observer, Settings, Silent
 
 Source = str | os.PathLike[str]
 EngineName = Literal["local", "dask"]
@@ -65,23 +66,27 @@ def reencrypt(
     :param upgrade: whether insecure namespace names become secure.
     :param verify: checks that what is read is well-formed, and proves from what was written that nothing was lost.
     :param dry_run: reads and counts, and writes nothing.
-    :param restart: forgets what an earlier job journalled; by default it is gone on with.
+    :param restart: forgets what an earlier job journalled; by default it is gone on with. Refused, in place, where what
+        that job left would be rotated twice.
     :param while_in_use: goes on where another process has an SQLite database open. Prosody and ejabberd do not wait
         for one that is being written: they lose messages that come in these instants.
     :param jobs: units at once, by default one for each processor.
     :param engine: ``"local"`` (threads) or ``"dask"`` (see ``scheduler``).
     :param scheduler: the address of a Dask scheduler; by default a cluster of this machine's processors.
-    :param journal: where the journal is kept; by default beside the target.
+    :param journal: where the journal is kept, outside of the sources; by default beside the target.
     :param compare: measures afterwards how fast a sample of the same bytes is copied (``Report.copying``).
     :param observer: is told how the job goes on.
     :raises UnsupportedArchiveError: a source, a single file or a database, holds no stanza that we know of. What is met
         below a directory is left alone instead.
     :raises ArchiveError: the job cannot go on. What is done stays done; the same call goes on from there.
+    :raises ValueError: sources, target and journal cannot be meant together.
     """
     roots = _roots(_as_list(sources), target, in_place or (dry_run and target is None))
     jobs_roots = _sharing_journals(roots, target)
     if journal is not None and len(jobs_roots) > 1:
         raise ValueError("one journal is for one source in place")
+    if journal is not None and any(is_within(Location.of(journal), root.source) for root in roots):
+        raise ValueError(f"{journal}: the journal must lie outside of the sources")
     recoding = Recoding(rounds_from, rounds_to, upgrade, check=verify)
     settings = Settings(recoding, "", verify, dry_run, format, _as_options(options), while_in_use)
     report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
@@ -209,6 +214,8 @@ def _report(operation: str, roots: list[Root], target: Source | None, settings: 
             "upgrade": recoding.upgrade,
             "verify": settings.verify,
             "format": settings.format,
+            "options": dict(settings.options),
+            "while_in_use": settings.while_in_use,
         },
     )
 
@@ -304,7 +311,7 @@ def _refuse_nested(sources: list[Location]) -> None:
     """What is named twice would be rotated twice in place, and counted twice."""
     seen: dict[str, Location] = {}
     for source in sources:
-        place = f"{_resolved(source)}/"
+        place = f"{resolved(source)}/"
         for other, named in seen.items():
             if place.startswith(other) or other.startswith(place):
                 raise ValueError(f"{named} and {source} are the same, or one within the other: name it once")
@@ -315,16 +322,12 @@ def _refuse_overlaps(roots: list[Root]) -> None:
     """A job must not read what it writes."""
     seen: set[str] = set()
     for root in roots:
-        target, source = _resolved(root.target), _resolved(root.source)
+        target = resolved(root.target)
         if target in seen:
             raise ValueError(f"two sources would both be written to {root.target}")
         seen.add(target)
-        if f"{target}/".startswith(f"{source}/") or f"{source}/".startswith(f"{target}/"):
+        if is_within(root.target, root.source) or is_within(root.source, root.target):
             raise ValueError(f"{root.source} and {root.target} are one within the other: choose another target")
-
-
-def _resolved(location: Location) -> str:
-    return os.path.realpath(location.url) if location.is_local else location.url.rstrip("/")
 
 
 def _sharing_journals(roots: list[Root], target: Source | None) -> list[tuple[Location, list[Root]]]:

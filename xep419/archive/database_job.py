@@ -11,29 +11,31 @@ import dataclasses
 import os
 import secrets
 import sqlite3
-import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError
 from .engines import Engine
+from .files import fingerprints, is_sqlite
 from .formats import ArchivedStanza
-from .formats.chat_logs import SQLITE
-from .job import Observer, Root
 from .journal import Journal, Move, Record
+from .placing import place, recover, refuse_second_rotation
+from .recoding import Recoding
 from .report import Report
-from .storage import Location, Replacement, commit, exists, naming, shared_temporary_for, sync_parents
+from .roots import Root, identity_of
+from .storage import Location, Replacement, discard, exists, shared_temporary_for, size_of
+from .stored import is_stanza_unchanged
 from .tally import Tally
-from .work import Advance, Outcome, Settings, Unit, ignore
+from .work import Advance, Observer, Outcome, Settings, Unit, ignore
 
 if TYPE_CHECKING:
     from .databases import Database, RowsUnit
 
 #: what an SQLAlchemy URL of a database that we know may begin with
 _SCHEMES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
-#: journal key of the copy's last step
-_COPY = "copy"
+#: journal keys of a copy: that it was made, with its move once it is in place; that all of its rows are done
+_COPY, _ROWS = "copy", "rows"
 
 
 def is_database(place: str | os.PathLike[str]) -> bool:
@@ -42,13 +44,7 @@ def is_database(place: str | os.PathLike[str]) -> bool:
     scheme, separator, _rest = address.partition("://")
     if separator:
         return scheme.partition("+")[0] in _SCHEMES
-    try:
-        if not stat.S_ISREG(os.stat(address).st_mode):
-            return False  # a pipe would be waited for
-        with open(address, "rb") as file:
-            return file.read(len(SQLITE)) == SQLITE
-    except OSError:
-        return False
+    return is_sqlite(Location(address))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,55 +82,74 @@ class DatabaseJob:
         """:raises ArchiveError: the job cannot go on; what is done stays done, and is journalled."""
         with Journal(journal_path) as journal:
             self._report.journals.append(str(journal_path))
-            token = journal.begin(self._identity(), secrets.token_hex(4), restart=restart)
-            self._recover(journal)
-            if journal.facts().get("finished") is not None:
+            recover(journal)
+            if restart:
+                refuse_second_rotation(journal, self._settings.recoding, whole=True)
+            earlier = journal.facts()
+            token = self._begin(journal, restart=restart)
+            if earlier and earlier["token"] != token:
+                self._clean(earlier["token"])
+            if self._is_over(journal):
                 self._tell_what_was_done(journal)
+                if self._root.in_place:
+                    with _opened(self._root.source.url, self._settings) as database:
+                        database.forget(token)
                 return
             if self._root.in_place:
-                self._rows(journal, self._root.source.url, token, last=True)
+                self._rows(journal, self._root.source.url, token, journal.finish)
             else:
+                journal.reopen()
                 self._into_copy(journal, token)
-            journal.finish()
+                journal.finish()
 
-    def _identity(self) -> dict[str, Any]:
-        recoding = self._settings.recoding
-        return {
-            "sources": [_absolute(self._root.source)],
-            "targets": [_absolute(self._root.target)],
-            "rounds_from": recoding.rounds_from,
-            "rounds_to": recoding.rounds_to,
-            "upgrade": recoding.upgrade,
-            "format": self._settings.format,
-            "options": [],
-        }
+    def _begin(self, journal: Journal, *, restart: bool) -> str:
+        """The job's token; a copy that is no longer what was made of the source is made anew."""
+        identity = identity_of([self._root], self._settings)
+        token = journal.begin(identity, secrets.token_hex(4), restart=restart)
+        made = journal.lookup(_COPY)
+        if made is not None and made.moves and not self._is_over(journal):
+            return journal.begin(identity, secrets.token_hex(4), restart=True)
+        return token
 
-    def _recover(self, journal: Journal) -> None:
-        for record in journal.intended():
-            self._put_in_place(record)
-            journal.done([record])
-            journal.finish()
+    def _is_over(self, journal: Journal) -> bool:
+        if self._root.in_place:
+            return journal.facts()["finished"] is not None
+        made = journal.lookup(_COPY)
+        if made is None or not made.moves:
+            return False
+        return (made.before, made.after) == (self._source_now(), fingerprints([self._root.target]))
+
+    def _source_now(self) -> str:
+        """The fingerprints of the source and of what is not in the file yet."""
+        return fingerprints([self._root.source, *(one for one in _beside(self._root.source) if size_of(one))])
+
+    def _clean(self, token: str) -> None:
+        """Removes what a job that is forgotten left of a copy."""
+        temporary = shared_temporary_for(self._root.target, token, "")
+        for leftover in (temporary, *_beside(temporary)):
+            discard(leftover)
 
     def _tell_what_was_done(self, journal: Journal) -> None:
         for record in journal.all_done():
-            if record.key != _COPY:
+            if record.key not in (_COPY, _ROWS):
                 self._count(record.tally)
                 self._report.resumed += 1
 
     # -- rows -------------------------------------------------------------------------------------------------
 
-    def _rows(self, journal: Journal, address: str, token: str, *, last: bool) -> None:
-        """Every range; the database forgets the job once the journal knows that all are done."""
+    def _rows(self, journal: Journal, address: str, token: str, over: Callable[[], None]) -> None:
+        """Every range. ``over`` writes down that all are done; only then may the database forget the job."""
         with _opened(address, self._settings) as database, database.lock():
-            database.begin(token, while_in_use=self._settings.while_in_use)
+            if not database.begin(token, while_in_use=self._settings.while_in_use):
+                journal.forget_units(but=_COPY)  # done in a database that was replaced since, by its backup perhaps
             self._observer.found(0, 0)
-            for outcomes in self._engine.run(self._units(database, journal), self._advance):
-                journal.done(Record(one.key, "", "", (), one.tally) for one in outcomes)
-                for outcome in outcomes:
-                    self._count(outcome.tally)
-                    self._observer.done(1)
-            if last:
-                journal.finish()
+            with contextlib.closing(self._engine.run(self._units(database, journal), self._advance)) as done:
+                for outcomes in done:
+                    journal.done(Record(one.key, "", "", (), one.tally) for one in outcomes)
+                    for outcome in outcomes:
+                        self._count(outcome.tally)
+                        self._observer.done(1)
+            over()
             database.finish()
 
     def _units(self, database: Database, journal: Journal) -> Iterator[Unit]:
@@ -163,39 +178,55 @@ class DatabaseJob:
 
     def _into_copy(self, journal: Journal, token: str) -> None:
         """The rows of a copy under a temporary name, which then takes the target's place."""
+        self._refuse_target_in_use()
         temporary = shared_temporary_for(self._root.target, token, "")
-        if not (journal.lookup(_COPY) and exists(temporary)):
+        copied = journal.lookup(_COPY)
+        if copied is None or not exists(temporary):
+            journal.forget_units()
+            copied = Record(_COPY, self._source_now(), "", (), Tally())
+            self._clean(token)
             self._copy(temporary, token)
-            journal.done([Record(_COPY, "", "", (), Tally())])
-        self._rows(journal, temporary.url, token, last=False)
+            journal.done([copied])
+        if journal.lookup(_ROWS) is None:
+            rows_done = Record(_ROWS, "", "", (), Tally())
+            self._rows(journal, temporary.url, token, lambda: journal.done([rows_done]))
+        else:
+            self._tell_what_was_done(journal)
+            with _opened(temporary.url, self._settings) as database:
+                database.finish()
         replacement = Replacement(self._root.target, token, temporary=temporary, keep=True)
         replacement.complete()
-        record = Record(_COPY, "", "", (Move(temporary, replacement.target),), Tally())
-        journal.intend([record])
-        self._put_in_place(record)
-        journal.done([record])
+        moved = copied._replace(moves=(Move(temporary, replacement.target),))
+        journal.done(place(journal, [moved], in_place=False))
+
+    def _refuse_target_in_use(self) -> None:
+        """SQLite would take the target's own journal for the new file's, and destroy it."""
+        for own in _beside(self._root.target):
+            if size_of(own):
+                raise ArchiveError(f"{own}: the target is a database in use, or one whose journal must be undone first")
 
     def _copy(self, temporary: Location, token: str) -> None:
         """A consistent copy, also while a server writes to the file; its journal files are part of it."""
         replacement = Replacement(self._root.target, token, temporary=temporary, like=self._root.source)
         replacement.close()
-        original = Path(self._root.source.url)
+        address = Path(self._root.source.url).absolute().as_uri()
         try:
             with (
-                naming(self._root.target),
-                contextlib.closing(sqlite3.connect(f"{original.absolute().as_uri()}?mode=ro", uri=True)) as source,
+                contextlib.closing(sqlite3.connect(f"{address}?mode=ro", uri=True)) as source,
                 contextlib.closing(sqlite3.connect(temporary.url)) as target,
             ):
                 source.backup(target)
         except sqlite3.Error as error:
-            replacement.discard()
+            self._clean(token)
             raise ArchiveError(f"{self._root.target}: the database cannot be copied: {error}") from error
+        except BaseException:
+            self._clean(token)
+            raise
 
-    @staticmethod
-    def _put_in_place(record: Record) -> None:
-        for move in record.moves:
-            commit(move.temporary, move.target)
-        sync_parents([move.target for move in record.moves])
+
+def _beside(database: Location) -> tuple[Location, ...]:
+    """Where SQLite keeps what is not in the file itself yet."""
+    return tuple(Location(f"{database.url}{suffix}") for suffix in ("-journal", "-wal", "-shm"))
 
 
 def refuse_without_stanza(root: Root, settings: Settings) -> None:
@@ -209,7 +240,8 @@ def rehearse(root: Root, settings: Settings, report: Report) -> None:
     with _opened(root.source.url, settings) as database:
         report.tally.add(database.rehearse())
         report.units += 1
-        report.elsewhere += [(f"{root.source}: {column}", rows) for column, rows in database.elsewhere()]
+        for column, rows in database.elsewhere():
+            report.found_elsewhere(f"{root.source}: {column}", rows)
 
 
 def stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
@@ -222,23 +254,36 @@ def stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
 def prove(root: Root, settings: Settings, report: Report) -> None:
     """Holds a database against the one that a job made of it, stanza by stanza."""
     with _opened(root.source.url, settings) as source, _opened(root.target.url, settings) as target:
-        report.tally.add(source.rehearse())
+        tally = source.rehearse()
         report.units += 1
         recoded = target.stored()
+        letters = 0
         for place, original in source.stored():
             other = next(recoded, None)
-            if other is None or other[0] != place:
-                report.tally.skip(
-                    f"{root.source}: {place}", f"{root.target} has {other[0] if other else 'no more rows'} there"
-                )
-                return
-            if other[1] == original:
-                continue
+            if other is None or other.place != place:
+                found = other.place if other else "no more rows"
+                tally.skip(f"{root.source}: {place}", f"{root.target} has {found} there")
+                break
             try:
-                settings.recoding.prove(original, other[1])
+                letters += _letters(original, other.data, settings.recoding)
             except RestorationError as error:
                 reason = f"{root.target} does not restore it: {error.message}"
-                report.tally.skip(f"{root.source}: {place}", reason, error.offset)
+                tally.skip(f"{root.source}: {place}", reason, error.offset)
+        expected = tally.letters if settings.recoding.upgrade else 0
+        if not tally.skipped and letters != expected:
+            tally.skip(str(root.source), f"{root.target} has {letters} inserted letters, {expected} are expected")
+        report.tally.add(tally)
+
+
+def _letters(original: bytes, recoded: bytes, recoding: Recoding) -> int:
+    """How many letters a row gained; none where it was left as it was for a reason.
+
+    :raises RestorationError: it does not hold the original, or should not have been left.
+    """
+    if recoded == original:
+        is_stanza_unchanged(original, recoding)
+        return 0
+    return recoding.prove(original, recoded)
 
 
 @contextlib.contextmanager
@@ -254,7 +299,3 @@ def _opened(address: str, settings: Settings) -> Iterator[Database]:
         raise UnsupportedArchiveError(f"{place}: {error.message}") from error
     with database:
         yield database
-
-
-def _absolute(location: Location) -> str:
-    return os.path.abspath(location.url) if location.is_local else str(location)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from ..errors import ArchiveError, CorruptArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
 from .containers import format_named, recognise_file
-from .formats import CHUNK, HEAD, Format, formats
+from .formats import HEAD, Format, formats
+from .formats.chat_logs import SQLITE
 from .journal import Move
-from .members import NO_STANZA, Nowhere
+from .members import NO_STANZA, Nowhere, copy, is_equal
 from .storage import Location, Replacement, copy_link, exists, fingerprint, open_source
 from .tally import Tally
 from .work import Advance, Outcome, Settings, ignore
 
 #: files that a unit syncs at once
 SYNCS = 8
+#: why a file is skipped that another process writes, or left alone that it has removed
+CHANGED = "it changed while it was read: run the job again when nothing writes it"
+REMOVED = "removed meanwhile"
 
 
 class FileTask(NamedTuple):
@@ -62,7 +69,7 @@ class FilesUnit:
             for task in self.tasks:
                 prepared.append(prepare(task, self.settings, advance))
             make_durable(prepared)
-            return [one.completed(self.settings) for one in prepared]
+            return [one.completed(advance) for one in prepared]
         except BaseException:
             for one in prepared:
                 one.discard()
@@ -82,14 +89,24 @@ def make_durable(prepared: Sequence[Prepared]) -> None:
 def fingerprints(locations: Sequence[Location]) -> str:
     """Of a unit's sources or targets together, as the journal keeps them."""
     found = (fingerprint(location) for location in locations)
-    return " ".join("-" if one is None else f"{one.size}/{one.version}" for one in found)
+    return "\n".join("-" if one is None else f"{one.size}/{one.version}" for one in found)
+
+
+def split_fingerprints(joined: str) -> list[str]:
+    """Those of :func:`fingerprints`, one by one."""
+    return joined.split("\n")
+
+
+def same_bytes(one: Location, other: Location) -> bool:
+    with open_source(one) as left, open_source(other) as right:
+        return is_equal(left, right)
 
 
 def prepare(task: FileTask, settings: Settings, advance: Advance) -> Prepared:
     """Recodes a task's files under temporary names; what cannot be recoded is copied, or left in its place."""
     if task.is_link:
         if not task.in_place and not settings.dry_run:
-            copy_link(task.sources[0], task.targets[0])
+            copy_link(task.sources[0], task.targets[0], settings.token)
         return Prepared(task, settings, left_alone("a symbolic link, kept as it is"))
     prepared = Prepared(task, settings, Tally())
     try:
@@ -98,9 +115,11 @@ def prepare(task: FileTask, settings: Settings, advance: Advance) -> Prepared:
         prepared.leave(left_alone(error.message), advance)
     except ArchiveError:
         prepared.discard()
-        raise
+        if exists(task.sources[0]):
+            raise
+        return Prepared(task, settings, left_alone(REMOVED))
     except XEP419Error as error:
-        prepared.leave(skipped(task, error.message, error.offset), advance)
+        prepared.leave(skipped(task.sources[0], error.message, error.offset), advance)
     except OSError as error:
         prepared.discard()
         raise ArchiveError(f"{task.sources[0]}: {error.strerror or error}") from error
@@ -115,19 +134,30 @@ def leave(task: FileTask, settings: Settings, tally: Tally) -> Outcome:
     prepared = Prepared(task, settings, tally)
     prepared.leave(tally, ignore)
     prepared.make_durable()
-    return prepared.completed(settings)
+    return prepared.completed(ignore)
 
 
 def left_alone(reason: str) -> Tally:
     tally = Tally()
-    tally.left_alone[reason] += 1
+    tally.leave_alone(reason)
     return tally
 
 
-def skipped(task: FileTask, reason: str, offset: int | None = None) -> Tally:
+def skipped(source: Location, reason: str, offset: int | None = None) -> Tally:
     tally = Tally()
-    tally.skip(str(task.sources[0]), reason, offset)
+    tally.skip(str(source), reason, offset)
     return tally
+
+
+def is_sqlite(location: Location) -> bool:
+    """Whether a local file is an SQLite database."""
+    try:
+        if not stat.S_ISREG(os.stat(location.url).st_mode):
+            return False  # a pipe would be waited for
+        with open(location.url, "rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError:
+        return False
 
 
 def format_of(task: FileTask, settings: Settings) -> Format:
@@ -146,13 +176,14 @@ def format_of(task: FileTask, settings: Settings) -> Format:
     return found
 
 
+@functools.cache
+def _candidates(name: str | None, options: tuple[tuple[str, Any], ...]) -> tuple[Format, ...]:
+    return formats(dict(options)) if name is None else (format_named(name, dict(options)),)
+
+
 def companions_of(source: Location, settings: Settings) -> tuple[str, ...]:
     """The names of the files beside it that must be recoded together with it."""
-    if settings.format is not None:
-        candidates = [format_named(settings.format, dict(settings.options))]
-    else:
-        candidates = list(formats())
-    for candidate in candidates:
+    for candidate in _candidates(settings.format, settings.options):
         names = candidate.companions(source.name)
         if names and all(exists(source.sibling(name)) for name in names):
             with contextlib.suppress(XEP419Error), open_source(source) as file:
@@ -194,10 +225,9 @@ class Prepared:
         if self._task.in_place or self._settings.dry_run:
             return
         try:
-            with self._opened(ignore) as (sources, targets):
+            with self._opened(_as_a_sign_of_life(advance)) as (sources, targets):
                 for source, target in zip(sources, targets, strict=True):
-                    while piece := source.read(CHUNK):
-                        target.write(piece)
+                    copy(source, target)
         except BaseException:
             self.discard()
             raise
@@ -222,35 +252,48 @@ class Prepared:
         for replacement in self._replacements:
             replacement.complete()
 
-    def completed(self, settings: Settings) -> Outcome:
+    def completed(self, advance: Advance) -> Outcome:
         """Proves the files from what the storage holds, and says what became of them. They are durable by now."""
         if self._replacements and self._format is not None:
-            if settings.verify:
+            if self._settings.verify:
                 try:
                     written = [one.temporary for one in self._replacements]
-                    prove(self._format, self._task.sources, written, self.tally, settings)
+                    prove(self._format, self._task.sources, written, self.tally, self._settings, advance)
+                except ArchiveError:
+                    raise  # the storage failed, not the proof
                 except XEP419Error as error:
                     self._give_up(f"verification failed: {error.message}", error.offset)
             if fingerprints(self._task.sources) != self._before:
-                self._give_up("it changed while it was read: run the job again when nothing writes it", None)
+                self._give_up(CHANGED, None)
         moves = tuple(Move(one.temporary, one.target) for one in self._replacements)
         return Outcome(self._task.key, self._before, self.tally, moves, self._task.targets)
 
     def _give_up(self, reason: str, offset: int | None) -> None:
-        self.leave(skipped(self._task, reason, offset), ignore)
+        self.leave(skipped(self._task.sources[0], reason, offset), ignore)
         self.make_durable()
 
 
+def _as_a_sign_of_life(advance: Advance) -> Advance:
+    """Lets an engine end what reads without bytes that count."""
+    return lambda _count: advance(0)
+
+
 def prove(
-    form: Format, sources: Sequence[Location], results: Sequence[Location], tally: Tally, settings: Settings
+    form: Format,
+    sources: Sequence[Location],
+    results: Sequence[Location],
+    tally: Tally,
+    settings: Settings,
+    advance: Advance,
 ) -> None:
     """Reads both sides again, and compares what they come to with the tally of the recoding.
 
+    :param advance: told of each read, but of no bytes: these were counted when they were recoded.
     :raises XEP419Error: something was lost or is not as it should be.
     """
     with contextlib.ExitStack() as files:
         proved = form.prove(
-            [files.enter_context(open_source(one)) for one in sources],
+            [files.enter_context(open_source(one, _as_a_sign_of_life(advance))) for one in sources],
             [files.enter_context(open_source(one)) for one in results],
             settings.recoding,
         )

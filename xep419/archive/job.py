@@ -7,39 +7,40 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import posixpath
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 from urllib.parse import unquote
 
 from ..errors import ArchiveError, UnsupportedArchiveError, XEP419Error
 from .engines import Engine
-from .files import FilesUnit, FileTask, companions_of, fingerprints, format_of, skipped
+from .files import CHANGED, REMOVED, FilesUnit, FileTask, companions_of, fingerprints, format_of, skipped
 from .formats import ArchivedStanza
 from .journal import Journal, Record
+from .placing import place, recover, refuse_second_rotation
 from .report import Report
+from .roots import Root, identity_of
 from .slices import SlicedFile, is_splittable
 from .storage import (
     SHARED,
     WHOLE,
     Entry,
     Location,
-    commit,
     copy_directories,
     discard,
+    exists,
     is_directory,
+    is_within,
     open_source,
+    remove_link,
     size_of,
     stale,
-    sync_parents,
     walk,
 )
 from .tally import Tally
-from .work import Outcome, Settings, Unit
+from .work import Observer, Outcome, Settings, Unit
 
 #: small files go through the engine together: at most so many, of so many bytes in all
 BATCH_FILES, BATCH_BYTES = 64, 16 << 20
@@ -48,50 +49,8 @@ BATCH_FILES, BATCH_BYTES = 64, 16 << 20
 _NAME_IN_PATH = re.compile(r"(?:^|[/_])(?:http:|urn:xmpp:)", re.IGNORECASE)
 
 
-class Observer(Protocol):
-    """Is told how a job goes on, to show it. Called from the coordinator's thread, but for :meth:`advance`."""
-
-    def found(self, units: int, size: int) -> None:
-        """So many files or rows more are to be done, of so many bytes."""
-
-    def working(self, name: str) -> None:
-        """A unit is handed out."""
-
-    def advance(self, count: int) -> None:
-        """So many bytes more were read; called from workers' threads."""
-
-    def done(self, units: int) -> None:
-        """So many units more are done."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def found(self, units: int, size: int) -> None: ...
-
-    def working(self, name: str) -> None: ...
-
-    def advance(self, count: int) -> None: ...
-
-    def done(self, units: int) -> None: ...
-
-
 #: makes the unit for a batch of files
 UnitOf = Callable[[tuple[FileTask, ...], Settings], Unit]
-
-
-@dataclasses.dataclass(frozen=True)
-class Root:
-    """One SOURCE and where it goes; in place, both are the same. ``name`` tells it from the job's other roots."""
-
-    source: Location
-    target: Location
-    name: str = ""
-    is_database: bool = False
-
-    @property
-    def in_place(self) -> bool:
-        return self.source == self.target
 
 
 class FilesJob:
@@ -114,6 +73,8 @@ class FilesJob:
         self._observer = observer
         self._journal: Journal | None = None
         self._sliced: dict[str, SlicedFile] = {}
+        #: the last target directory that was found to lie outside of the sources
+        self._known_outside: Location | None = None
 
     def run(self, journal_path: Path, *, restart: bool) -> None:
         """:raises ArchiveError: the job cannot go on; what is done stays done, and is journalled."""
@@ -124,11 +85,13 @@ class FilesJob:
             return
         with Journal(journal_path) as journal:
             self._report.journals.append(str(journal_path))
+            recover(journal)
+            if restart:
+                refuse_second_rotation(journal, self._settings.recoding)
             earlier = journal.facts()
-            token = journal.begin(self._identity(), secrets.token_hex(4), restart=restart)
+            token = journal.begin(identity_of(self._roots, self._settings), secrets.token_hex(4), restart=restart)
             self._settings = dataclasses.replace(self._settings, token=token)
             self._journal = journal
-            self._recover(journal)
             journal.reopen()
             begun_anew = earlier.get("token", token) != token
             interrupted = "token" in earlier and (begun_anew or earlier.get("finished") is None)
@@ -141,40 +104,11 @@ class FilesJob:
                 self._work()
             except BaseException:
                 with contextlib.suppress(Exception):  # what is ready and journalled does not wait for the next run
-                    self._recover(journal)
+                    recover(journal)
                 raise
             if interrupted or self._engine.loses_workers:
                 self._clean(token, WHOLE, SHARED)
             journal.finish()
-
-    def _identity(self) -> dict[str, Any]:
-        """What makes a later job the same as this one. Verification, engine and number of jobs may change."""
-        recoding = self._settings.recoding
-        return {
-            "sources": [_absolute(root.source) for root in self._roots],
-            "targets": [_absolute(root.target) for root in self._roots],
-            "rounds_from": recoding.rounds_from,
-            "rounds_to": recoding.rounds_to,
-            "upgrade": recoding.upgrade,
-            "format": self._settings.format,
-            "options": [list(option) for option in self._settings.options],
-        }
-
-    def _recover(self, journal: Journal) -> None:
-        """Puts in place what a killed job had ready."""
-        for record in journal.intended():
-            self._finish_move(journal, record)
-
-    @staticmethod
-    def _finish_move(journal: Journal, record: Record) -> None:
-        targets = [move.target for move in record.moves]
-        is_there = all([commit(move.temporary, move.target) for move in record.moves])
-        after = fingerprints(targets)
-        if not is_there or after == record.before:
-            journal.forget(record.key)  # somebody removed what was to be moved
-            return
-        sync_parents(targets)
-        journal.done([record._replace(after=after)])
 
     def _clean(self, token: str, *kinds: str) -> None:
         """Removes temporaries of a run that nothing came of."""
@@ -203,6 +137,8 @@ class FilesJob:
                 self._observer.done(1)
                 continue
             self._report.bytes_worked_on += task.size
+            if self._journal and not task.in_place:
+                self._make_way(task)
             if self._journal and task.is_single_local and is_splittable(task.sources[0], task.size, self._settings):
                 yield from self._slices(task)
                 continue
@@ -220,21 +156,35 @@ class FilesJob:
         return unit
 
     def _slices(self, task: FileTask) -> Iterator[Unit]:
-        done_before = self._journal.slices(task.key) if self._journal else {}
-        sliced = self._sliced[task.key] = SlicedFile(task, self._settings, done_before)
+        assert self._journal is not None
+        sliced = SlicedFile(task, self._settings, self._journal.slices(task.key))
+        if not sliced.goes_on:
+            self._journal.forget_slices(task.key)  # else a later run takes for done what this one's file lacks
+        self._sliced[task.key] = sliced
+        sliced.open()
         self._observer.working(str(task.sources[0]))
         yield from sliced.units()
         self._observer.advance(sliced.passed_over)
         self._end_if_complete(task.key)
 
+    def _make_way(self, task: FileTask) -> None:
+        """Links below a target are not followed: a file takes a link's place, and none leads back to the sources."""
+        for target in task.targets:
+            if task.key and not task.is_link:
+                remove_link(target)
+            directory = target.parent
+            if directory != self._known_outside and any(is_within(directory, root.source) for root in self._roots):
+                raise ArchiveError(f"{target}: by way of a link this is within the source: choose another target")
+            self._known_outside = directory
+
     def _tasks(self) -> Iterator[FileTask]:
         for root in self._roots:
             for entry, companions in _groups(root, self._settings):
                 if entry.kind == "other":
-                    self._report.tally.left_alone["neither a file nor a directory"] += 1
+                    self._report.tally.leave_alone("neither a file nor a directory")
                     continue
-                if _NAME_IN_PATH.search(unquote(entry.relative)):
-                    self._report.elsewhere.append((f"the path {entry.location}", 1))
+                if path := _path_with_name(entry.relative):
+                    self._report.found_elsewhere(f"the path {root.source.child(path)}")
                 yield _task(root, entry, companions)
 
     def _is_done(self, task: FileTask) -> bool:
@@ -249,9 +199,9 @@ class FilesJob:
         if task.in_place and record.moves and self._settings.recoding.is_visible:
             reason = (
                 "it changed since it was re-encrypted, and an odd number of rotations cannot be told from the text:"
-                " restore it from the backup, or take --restart if all of it is as it came"
+                " restore it from the backup; if it is as it came, re-encrypt it by itself"
             )
-            self._count(skipped(task, reason))
+            self._count(skipped(task.sources[0], reason))
             return True
         return False
 
@@ -276,6 +226,8 @@ class FilesJob:
     def _end_if_complete(self, key: str) -> None:
         sliced = self._sliced.get(key)
         if sliced is not None and sliced.is_complete:
+            if self._journal and not sliced.is_sound():
+                self._journal.forget_slices(key)  # the temporary will hold something else
             outcome = sliced.outcome()
             del self._sliced[key]
             self._finish([outcome])
@@ -283,26 +235,36 @@ class FilesJob:
     def _finish(self, outcomes: list[Outcome]) -> None:
         if not outcomes:
             return
-        if self._journal is not None:
-            records = [Record(one.key, one.before, "", one.moves, one.tally) for one in outcomes]
-            moved = [record for record in records if record.moves]
-            if moved:
-                self._journal.intend(moved)
-                self._put_in_place(moved)
-            self._journal.done(
-                record._replace(after=fingerprints(one.targets)) for record, one in zip(records, outcomes, strict=True)
-            )
         for outcome in outcomes:
-            self._count(outcome.tally)
+            if REMOVED in outcome.tally.left_alone:
+                self._refuse_if_here(outcome.key)
+        tallies = [outcome.tally for outcome in outcomes]
+        if self._journal is not None:
+            tallies = self._put_in_place(self._journal, outcomes)
+        for tally in tallies:
+            self._count(tally)
         self._observer.done(len(outcomes))
 
-    @staticmethod
-    def _put_in_place(records: list[Record]) -> None:
-        moves = [move for record in records for move in record.moves]
-        for move in moves:
-            if not commit(move.temporary, move.target):
-                raise ArchiveError(f"{move.target}: what was to take its place was removed")
-        sync_parents([move.target for move in moves])
+    def _put_in_place(self, journal: Journal, outcomes: list[Outcome]) -> list[Tally]:
+        """Moves and journals what units prepared; what they came to."""
+        done = [
+            Record(one.key, one.before, fingerprints(one.targets), (), one.tally) for one in outcomes if not one.moves
+        ]
+        ready = [Record(one.key, one.before, "", one.moves, one.tally) for one in outcomes if one.moves]
+        if ready:
+            for record, placed in zip(ready, place(journal, ready, in_place=self._roots[0].in_place), strict=True):
+                is_placed = bool(placed.moves)
+                done.append(placed if is_placed else placed._replace(tally=skipped(record.moves[0].target, CHANGED)))
+        journal.done(done)
+        return [record.tally for record in done]
+
+    def _refuse_if_here(self, key: str) -> None:
+        """What was removed is passed over, but not what only a worker on another machine does not see."""
+        for root in self._roots:
+            if key.startswith(root.name):
+                source = root.source.child(key[len(root.name) :].removeprefix("/"))
+                if exists(source):
+                    raise ArchiveError(f"{source}: a worker does not find this file, though it is here")
 
     def _count(self, tally: Tally) -> None:
         self._report.tally.add(tally)
@@ -351,6 +313,15 @@ def stored_stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
                 yield ArchivedStanza(f"{entry.location}: {place}", data)
 
 
+def _path_with_name(relative: str) -> str | None:
+    """A path up to its first part that holds a namespace name."""
+    parts = relative.split("/")
+    for number, part in enumerate(parts, 1):
+        if _NAME_IN_PATH.search(unquote(part)):
+            return "/".join(parts[:number])
+    return None
+
+
 def _groups(root: Root, settings: Settings) -> Iterator[tuple[Entry, tuple[str, ...]]]:
     """The files below a root, each with the names of those beside it that belong to it."""
     claimed: set[str] = set()
@@ -384,7 +355,3 @@ def _renamed(companion: str, source: Location, target: Location) -> str:
     """A companion's name beside a target that has another name than its source."""
     stem, _suffix = posixpath.splitext(source.name)
     return posixpath.splitext(target.name)[0] + companion.removeprefix(stem)
-
-
-def _absolute(location: Location) -> str:
-    return os.path.abspath(location.url) if location.is_local else str(location)

@@ -4,8 +4,7 @@ One SQLite file for each target, beside it, or in the state directory for a targ
 coordinator alone; it decides nothing. A lock beside it keeps two jobs from one target.
 
 A unit goes through two writes: *intended* once its new files are complete under temporary names, *done* once they are
-in place. A job killed between the two finds the temporaries that are still there and moves them; those that are gone
-were moved. So each unit is done once, whatever happens.
+in place (see ``placing``). So each unit is done once, whatever happens.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from .tally import Tally
 
 #: the layout below; a journal of another one is refused
 VERSION = 1
+#: times that a lock is tried for, and seconds between: who asks for the status of a job holds it for an instant
+_LOCK_TRIES, _LOCK_PAUSE = 5, 0.02
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -47,7 +48,10 @@ class Move(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A unit as journalled. ``before`` and ``after`` are fingerprints of its sources and targets, as JSON."""
+    """A unit as journalled. ``before`` and ``after`` are the fingerprints of its sources and targets.
+
+    Of a unit that is intended, ``after`` is what its targets will have, where that is known.
+    """
 
     key: str
     before: str
@@ -59,7 +63,7 @@ class Record(NamedTuple):
 def journal_for(identity: str, local: Location | None) -> Path:
     """Where the journal of a target is: beside a local one, else in the state directory under its identity's hash."""
     if local is not None:
-        path = Path(os.path.abspath(local.url))
+        path = Path(os.path.realpath(local.url))  # the same however the target is named
         return path.with_name(path.name + JOURNAL)
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "xep419" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}{JOURNAL}"
@@ -91,9 +95,18 @@ class Journal:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.executescript(_SCHEMA)
+            self._check_version()
         except BaseException:
             self._database.close()
             raise
+
+    def _check_version(self) -> None:
+        came = self.facts().get("settings", {}).get("version", VERSION)
+        if came != VERSION:
+            raise ArchiveError(
+                f"{self.path}: a journal of version {VERSION} is expected, not of {came}: end that job with the release"
+                " of xep419 that began it"
+            )
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
@@ -109,6 +122,7 @@ class Journal:
     def _take_lock(self) -> None:
         import fcntl
 
+        tries = 0
         while True:
             lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -117,8 +131,12 @@ class Journal:
                     break  # else the job that had it has just removed it
             except BlockingIOError:
                 holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-                os.close(lock)
-                raise ArchiveError(f"{self.path}: another job is at work on this target (process {holder})") from None
+                tries += 1
+                if tries == _LOCK_TRIES:
+                    os.close(lock)
+                    message = f"{self.path}: another job is at work on this target (process {holder})"
+                    raise ArchiveError(message) from None
+                time.sleep(_LOCK_PAUSE)
             os.close(lock)
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -132,9 +150,11 @@ class Journal:
             self._lock = None
 
     def close(self) -> None:
-        with self._failing():
-            self._database.close()
-        self._release_lock()
+        try:
+            with self._failing():
+                self._database.close()
+        finally:
+            self._release_lock()
 
     def __enter__(self) -> Journal:
         return self
@@ -179,15 +199,15 @@ class Journal:
             "INSERT OR REPLACE INTO job VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
         )
 
-    def reopen(self) -> None:
-        """The job goes on, though it was done."""
-        with self._failing():
-            self._write_facts({"finished": None})
-
     def finish(self) -> None:
         """The job is done, all of it."""
         with self._failing():
             self._write_facts({"finished": time.time()})
+
+    def reopen(self) -> None:
+        """A run begins, which may find more to do."""
+        with self._failing():
+            self._write_facts({"finished": None})
 
     # -- units ------------------------------------------------------------------------------------------------
 
@@ -207,6 +227,11 @@ class Journal:
         """The unit is to be done again."""
         with self._failing():
             self._database.execute("DELETE FROM unit WHERE key = ?", (key,))
+
+    def forget_units(self, *, but: str = "") -> None:
+        """All units, but for one, are to be done again."""
+        with self._failing():
+            self._database.execute("DELETE FROM unit WHERE key <> ?", (but,))
 
     def all_done(self) -> Iterator[Record]:
         """Every unit that is done, in the order of their keys."""
@@ -251,6 +276,7 @@ class Journal:
             return dict(self._database.execute("SELECT start, place FROM slice WHERE key = ?", (key,)).fetchall())
 
     def forget_slices(self, key: str) -> None:
+        """All slices of the unit are to be done again."""
         with self._failing():
             self._database.execute("DELETE FROM slice WHERE key = ?", (key,))
 

@@ -131,7 +131,7 @@ def recode_member(
                 return False
             recode_whole(form, file, target, recoding, counts)
     except UnsupportedArchiveError as error:
-        tally.left_alone[error.message] += 1
+        tally.leave_alone(error.message)
         return False
     except ArchiveError:
         raise

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
-from .files import FileTask, Prepared, format_of, prove, skipped
-from .formats import CHUNK
-from .storage import Location, exists, open_source
+from .files import FileTask, Prepared, format_of, left_alone, prove, same_bytes, skipped
+from .storage import exists
 from .tally import Tally
 from .work import Advance, Outcome, Settings, ignore
 
@@ -33,39 +32,27 @@ class ProvingUnit:
     def _proved(self, task: FileTask, advance: Advance) -> Tally:
         missing = [target for target in task.targets if not exists(target)]
         if missing:
-            return skipped(task, f"{missing[0]} is missing")
+            return skipped(task.sources[0], f"{missing[0]} is missing")
         if task.is_link:
             return Tally()
         prepared = Prepared(task, dataclasses.replace(self.settings, dry_run=True), Tally())
         try:
             form = format_of(task, self.settings)
             prepared.recode(advance)
-            prove(form, task.sources, task.targets, prepared.tally, self.settings)
+            prove(form, task.sources, task.targets, prepared.tally, self.settings, advance)
         except UnsupportedArchiveError as error:
-            tally = Tally()
-            tally.left_alone[error.message] += 1
-            return self._same(task, tally)
+            return self._same(task, left_alone(error.message))
         except ArchiveError:
             raise
         except RestorationError as error:
-            return skipped(task, f"{task.targets[0]} does not restore it: {error.message}", error.offset)
+            return skipped(task.sources[0], f"{task.targets[0]} does not restore it: {error.message}", error.offset)
         except XEP419Error as error:
-            return self._same(task, skipped(task, error.message, error.offset))
+            return self._same(task, skipped(task.sources[0], error.message, error.offset))
         return prepared.tally
 
     def _same(self, task: FileTask, tally: Tally) -> Tally:
         """What was left as it was must be the same on both sides."""
         for source, target in zip(task.sources, task.targets, strict=True):
             if not same_bytes(source, target):
-                return skipped(task, f"{target} differs from it, though it could not be re-encrypted")
+                return skipped(task.sources[0], f"{target} differs from it, though it could not be re-encrypted")
         return tally
-
-
-def same_bytes(source: Location, target: Location) -> bool:
-    with open_source(source) as one, open_source(target) as other:
-        while True:
-            left, right = one.read(CHUNK), other.read(CHUNK)
-            if left != right:
-                return False
-            if not left:
-                return True

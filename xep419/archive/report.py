@@ -12,6 +12,8 @@ from .tally import Tally
 FORMAT = "xep419 archive report 1"
 #: exit status where units were skipped
 SKIPPED = 3
+#: places outside of stanzas that are told one by one; beyond, together
+MOST_PLACES = 1000
 
 
 @dataclasses.dataclass
@@ -33,6 +35,14 @@ class Report:
     #: where names stand that no job touches: place, and how many
     elsewhere: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     journals: list[str] = dataclasses.field(default_factory=list)
+
+    def found_elsewhere(self, place: str, count: int = 1) -> None:
+        """Names stand where no job touches them; the places of one run of files are told as one."""
+        if self.elsewhere and self.elsewhere[-1][0] == place:
+            count += self.elsewhere.pop()[1]
+        elif len(self.elsewhere) > MOST_PLACES:
+            place, count = "other places", count + self.elsewhere.pop()[1]
+        self.elsewhere.append((place, count))
 
     @property
     def changes(self) -> bool:

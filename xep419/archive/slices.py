@@ -24,12 +24,12 @@ from ..errors import ArchiveError, CorruptArchiveError, RestorationError, XEP419
 from ..namespaces import NamespaceCensus
 from ..stream import DocumentChecker
 from .containers import recognise_file
-from .files import FileTask, fingerprints, leave, skipped
+from .files import CHANGED, FileTask, fingerprints, leave, skipped
 from .formats import CHUNK, HEAD
 from .formats.xml import XMLDocument, is_stream, match_pieces
 from .journal import Move
 from .recoding import MAX_MARKUP, Recoding
-from .storage import Location, Replacement, exists, naming, open_source, shared_temporary_for, temporary_for
+from .storage import Location, Replacement, exists, naming, open_source, shared_temporary_for, size_of, temporary_for
 from .tally import Tally
 from .work import Advance, Outcome, Settings, ignore
 
@@ -63,8 +63,9 @@ def is_splittable(source: Location, size: int, settings: Settings) -> bool:
         return False
     if settings.format not in (None, XMLDocument.name):
         return False
-    with open_source(source) as file:
+    with contextlib.suppress(XEP419Error), open_source(source) as file:
         return isinstance(recognise_file(file, settings.recoding, dict(settings.options)), XMLDocument)
+    return False  # the worker that is given it whole tells why
 
 
 def plan(source: Location, recoding: Recoding) -> Iterator[Cut | Planned]:
@@ -227,26 +228,35 @@ def _write_at(file: int, data: bytes, place: int) -> int:
 class SlicedFile:
     """One large document on its way through the engine: what is planned of it, and what has come back.
 
-    ``done_before`` are slices that an earlier run made durable, by their first byte.
+    ``done_before`` are slices that an earlier run made durable, by their first byte. They count (:attr:`goes_on`) while
+    the source is the same and the file that they are in is there; :meth:`open` must be called before :meth:`units`.
     """
 
     def __init__(self, task: FileTask, settings: Settings, done_before: dict[int, str]) -> None:
         self.task = task
         self._settings = settings
         self._before = fingerprints(task.sources)
-        self._done_before = done_before
         self._waiting: set[int] = set()
         self._planned: Planned | None = None
         self._fault: XEP419Error | None = None
         self._temporary = shared_temporary_for(task.targets[0], settings.token, self._before)
-        keep = bool(done_before) and exists(self._temporary)
-        if not keep:
-            self._done_before = {}
-        self._replacement = Replacement(
-            task.targets[0], settings.token, temporary=self._temporary, keep=keep, like=task.sources[0]
-        )
+        same_source = all(known.startswith(f"{self._before} ") for known in done_before.values())
+        self.goes_on = bool(done_before) and same_source and exists(self._temporary)
+        self._done_before = done_before if self.goes_on else {}
+        self._replacement: Replacement | None = None
         #: bytes of the source that no unit was made for
         self.passed_over = task.size
+
+    def open(self) -> None:
+        """Makes the file that the slices are written to, or takes the one that is there."""
+        task = self.task
+        self._replacement = Replacement(
+            task.targets[0],
+            self._settings.token,
+            temporary=self._temporary,
+            keep=self.goes_on,
+            like=task.sources[0],
+        )
 
     def units(self) -> Iterator[SliceUnit]:
         """The slices that are still to be done, as the planner comes to them."""
@@ -260,6 +270,8 @@ class SlicedFile:
                     yield SliceUnit(
                         self.task.key, self.task.sources[0], self._temporary, step, self._settings, self.describe(step)
                     )
+                if self._fault is not None:
+                    return
         except ArchiveError:
             raise
         except XEP419Error as error:
@@ -271,7 +283,8 @@ class SlicedFile:
 
     def take(self, outcome: Outcome) -> None:
         """A slice came back."""
-        self._waiting.discard(outcome.part or 0)
+        assert outcome.part is not None
+        self._waiting.discard(outcome.part)
         if outcome.tally.skipped:
             skip = outcome.tally.skips[0]
             self._fault = self._fault or RestorationError(skip.reason, offset=skip.offset)
@@ -280,26 +293,37 @@ class SlicedFile:
     def is_complete(self) -> bool:
         return not self._waiting and (self._planned is not None or self._fault is not None)
 
+    def is_sound(self) -> bool:
+        """Whether the complete document may take its place; else it is left as it was."""
+        if self._fault is None and self._planned is not None:
+            size = size_of(self._temporary)
+            if fingerprints(self.task.sources) != self._before:
+                self._fault = CorruptArchiveError(CHANGED)
+            elif size != self._planned.size:
+                self._fault = RestorationError(f"{self._planned.size} bytes are expected to be written, got {size}")
+        return self._fault is None
+
     def outcome(self) -> Outcome:
         """What became of the document, once it is complete."""
-        if self._fault is None and fingerprints(self.task.sources) != self._before:
-            self._fault = CorruptArchiveError("it changed while it was read: run the job again when nothing writes it")
-        if self._fault is not None or self._planned is None:
+        assert self._replacement is not None
+        if self._fault is not None:
             self._replacement.discard()
-            assert self._fault is not None
-            return leave(self.task, self._settings, skipped(self.task, self._fault.message, self._fault.offset))
-        move = Move(self._seal(), self._replacement.target)
+            reason = skipped(self.task.sources[0], self._fault.message, self._fault.offset)
+            return leave(self.task, self._settings, reason)
+        assert self._planned is not None
+        move = Move(self._seal(self._replacement), self._replacement.target)
         return Outcome(self.task.key, self._before, self._planned.tally, (move,), self.task.targets)
 
-    def _seal(self) -> Location:
+    def _seal(self, replacement: Replacement) -> Location:
         """Makes the file durable, out of the reach of whoever may still be writing to it, and gives its new name."""
         sealed = temporary_for(self.task.targets[0], self._settings.token)
         with naming(self._temporary), _alone(self._temporary):
-            self._replacement.complete()
+            replacement.complete()
             os.rename(self._temporary.url, sealed.url)
         sync_directory(os.path.dirname(sealed.url))  # before the journal says that it is there
         return sealed
 
     def abandon(self) -> None:
         """The job ends before the document does; what slices are durable stays for the next run."""
-        self._replacement.close()
+        if self._replacement is not None:
+            self._replacement.close()

@@ -170,6 +170,16 @@ def fingerprint(location: Location) -> Fingerprint | None:
     return Fingerprint(facts["size"] or 0, str(version))
 
 
+def resolved(location: Location) -> str:
+    """The place that a location's links lead to."""
+    return os.path.realpath(location.url) if location.is_local else location.url.rstrip("/")
+
+
+def is_within(location: Location, root: Location) -> bool:
+    """Whether it is ``root``, or below it, once links are followed."""
+    return f"{resolved(location)}/".startswith(f"{resolved(root)}/")
+
+
 def size_of(location: Location) -> int:
     """Bytes of a file; none where there is no file."""
     found = fingerprint(location)
@@ -226,7 +236,8 @@ def _walk_local(root: Location) -> Iterator[Entry]:
             elif entry.is_dir():
                 waiting.append(_listed(location))
             elif entry.is_file():
-                yield Entry(relative, location, entry.stat().st_size, "file")
+                with contextlib.suppress(FileNotFoundError):  # it was removed since it was listed
+                    yield Entry(relative, location, entry.stat().st_size, "file")
             else:
                 yield Entry(relative, location, 0, "other")
 
@@ -322,7 +333,11 @@ def temporary_for(target: Location, token: str) -> Location:
     Another one each time: a worker that was taken for dead may still be writing, and must not meet the file of the
     worker that does its unit again.
     """
-    return _real(target).sibling(f"{TEMPORARY}{token}-{_digest(target.name)}-{secrets.token_hex(4)}{WHOLE}")
+    return _real(target).sibling(_new_name(target, token))
+
+
+def _new_name(target: Location, token: str) -> str:
+    return f"{TEMPORARY}{token}-{_digest(target.name)}-{secrets.token_hex(4)}{WHOLE}"
 
 
 def shared_temporary_for(target: Location, token: str, version: str) -> Location:
@@ -444,14 +459,15 @@ def discard(temporary: Location) -> None:
 def commit(temporary: Location, target: Location) -> bool:
     """Puts the complete temporary in the target's place. A temporary that is gone was moved: this may be done again.
 
-    Local targets last once :func:`sync_parents` was called.
+    Local targets last once :func:`sync_parents` was called. Both are told a :class:`Replacement`'s ``target``, which is
+    no link.
 
     :returns: False where there is neither the temporary nor the target.
     """
     with naming(target):
         if temporary.is_local:
             try:
-                os.replace(temporary.url, _real(target).url)
+                os.replace(temporary.url, target.url)
             except FileNotFoundError:
                 return os.path.exists(target.url)
             return True
@@ -468,7 +484,7 @@ def commit(temporary: Location, target: Location) -> bool:
 
 def sync_parents(targets: list[Location]) -> None:
     """Makes the renames of local targets last, each directory synced once."""
-    for directory in {os.path.dirname(_real(target).url) for target in targets if target.is_local}:
+    for directory in {os.path.dirname(target.url) for target in targets if target.is_local}:
         sync_directory(directory)
 
 
@@ -490,15 +506,23 @@ def copy_directories(source: Location, target: Location) -> None:
         waiting += [(os.path.join(directory, name), os.path.join(place, name)) for name in below]
 
 
-def copy_link(source: Location, target: Location) -> None:
-    """The same link in another place."""
+def copy_link(source: Location, target: Location, token: str) -> None:
+    """The same link in another place, instead of what is there."""
     with naming(target):
         leads_to = os.readlink(source.url)
         if os.path.islink(target.url) and os.readlink(target.url) == leads_to:
             return
         make_directories(os.path.dirname(target.url))
-        with contextlib.suppress(FileExistsError):
-            os.symlink(leads_to, target.url)
+        temporary = target.sibling(_new_name(target, token)).url
+        os.symlink(leads_to, temporary)
+        os.replace(temporary, target.url)
+
+
+def remove_link(target: Location) -> None:
+    """Removes a local link, if one is there."""
+    if target.is_local and os.path.islink(target.url):
+        with naming(target):
+            os.unlink(target.url)
 
 
 def stale(root: Location, token: str, kinds: tuple[str, ...] = (WHOLE, SHARED)) -> Iterator[Location]:

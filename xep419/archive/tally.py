@@ -11,6 +11,9 @@ from ..names import Scope
 
 #: places of skipped units that a tally keeps; beyond, they are counted only
 MOST_SKIPS = 1000
+#: different names, and different reasons, that a tally counts one by one; beyond, together under :data:`OTHERS`
+MOST_NAMES, MOST_REASONS = 10_000, 100
+OTHERS = "(others)"
 
 
 class Skip(NamedTuple):
@@ -55,7 +58,11 @@ class Tally:
     def count(self, names: Mapping[tuple[str, Scope, bool], int]) -> None:
         """Adds the counts of a :class:`~xep419.namespaces.NamespaceCensus`."""
         for (name, _kind, is_secure), number in names.items():
-            (self.secure if is_secure else self.insecure)[name] += number
+            _count(self.secure if is_secure else self.insecure, name, number, MOST_NAMES)
+
+    def leave_alone(self, reason: str) -> None:
+        """One more unit that holds no stanza."""
+        _count(self.left_alone, reason, 1, MOST_REASONS)
 
     def skip(self, place: str, reason: str, offset: int | None = None) -> None:
         """One more unit left as it was."""
@@ -67,11 +74,14 @@ class Tally:
         self.stanzas += other.stanzas
         self.bytes_read += other.bytes_read
         self.bytes_written += other.bytes_written
-        self.insecure.update(other.insecure)
-        self.secure.update(other.secure)
+        for name, number in other.insecure.items():
+            _count(self.insecure, name, number, MOST_NAMES)
+        for name, number in other.secure.items():
+            _count(self.secure, name, number, MOST_NAMES)
         self.skipped += other.skipped
         self.skips.extend(other.skips[: MOST_SKIPS - len(self.skips)])
-        self.left_alone.update(other.left_alone)
+        for reason, number in other.left_alone.items():
+            _count(self.left_alone, reason, number, MOST_REASONS)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; :meth:`from_dict` is its inverse."""
@@ -94,3 +104,8 @@ class Tally:
         tally.skips.extend(Skip(**skip) for skip in fields["skips"])
         tally.left_alone.update(fields["left_alone"])
         return tally
+
+
+def _count(counts: Counter[str], what: str, number: int, most: int) -> None:
+    """Memory stays bounded whatever an archive holds."""
+    counts[what if what in counts or len(counts) < most else OTHERS] += number

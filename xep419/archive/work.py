@@ -15,7 +15,7 @@ from .recoding import Recoding
 from .storage import Location
 from .tally import Tally
 
-#: told how many more bytes of the source were read; called from the worker's thread
+#: told how many more bytes of the source were read; called from the worker's thread. What it raises ends the unit.
 Advance = Callable[[int], None]
 
 
@@ -72,3 +72,31 @@ class Unit(Protocol):
 
         :raises ArchiveError: the job cannot go on; nothing of the unit is left behind.
         """
+
+
+class Observer(Protocol):
+    """Is told how a job goes on, to show it. Called from the coordinator's thread, but for :meth:`advance`."""
+
+    def found(self, units: int, size: int) -> None:
+        """So many files or rows more are to be done, of so many bytes."""
+
+    def working(self, name: str) -> None:
+        """A unit is handed out."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more were read; called from workers' threads."""
+
+    def done(self, units: int) -> None:
+        """So many units more are done."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def found(self, units: int, size: int) -> None: ...
+
+    def working(self, name: str) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+    def done(self, units: int) -> None: ...

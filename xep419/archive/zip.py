@@ -99,7 +99,7 @@ class Zip:
             return None
         reason = SEPARATED if member.name in separated else _refusal(member)
         if reason is not None:
-            tally.left_alone[reason] += 1
+            tally.leave_alone(reason)
             return None
         packing = Packing(spool, is_packed and member.method == DEFLATED)
         if not recode_member(member.name, side.opened, cast(IO[bytes], packing), recoding, tally, self._recogniser):

@@ -142,12 +142,13 @@ class Database:
         name = hashlib.sha256(str(self._url.database).encode()).hexdigest()[:32]
         return "SELECT GET_LOCK(?, 0)", "SELECT RELEASE_LOCK(?)", f"xep419 {name}"
 
-    def begin(self, job_id: str, *, while_in_use: bool = False) -> None:
+    def begin(self, job_id: str, *, while_in_use: bool = False) -> bool:
         """Begins a job, or goes on with the one that is recorded in the database's table ``xep419_progress``.
 
         A job that went by another name but does the same is gone on with, too. Rows that are added after a job began
         are not touched by it. A key without an index gets one for as long as the job takes.
 
+        :returns: whether it goes on with one.
         :param while_in_use: whether to go on where another process has the SQLite file open: a server then fails to
             archive the messages that come in the instants in which a range is written. Servers of databases wait.
         :raises ArchiveError: a job that does something else is unfinished, or another process has the SQLite file open.
@@ -156,10 +157,12 @@ class Database:
             self._refuse_in_use()
         with connect(self._url) as connection:
             bounds = {table.name: self._bounds(connection, table) for table in self._schema.tables}
-            self._job = progress.begin(connection, progress.Job(job_id, self._recoding, bounds))
+            new = progress.Job(job_id, self._recoding, bounds)
+            self._job = progress.begin(connection, new)
             for table in self._schema.tables:
                 if not has_index(connection, table):
                     add_index(connection, table)
+        return self._job is not new
 
     def _refuse_in_use(self) -> None:
         """Prosody 0.12 and ejabberd 23 were seen not to wait for SQLite's lock: what comes while we write is lost."""
@@ -179,6 +182,13 @@ class Database:
                 drop_index(connection, table)
             progress.finish(connection)
         self._job = None
+
+    def forget(self, job_id: str) -> None:
+        """Finishes a job that is done, if it is the one that the database knows: it was killed in doing so."""
+        with connect(self._url) as connection:
+            known = progress.read_job(connection)
+        if known is not None and known.name == job_id:
+            self.finish()
 
     @staticmethod
     def _bounds(connection: Connection, table: StanzaTable) -> progress.Range:

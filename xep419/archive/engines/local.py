@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -28,14 +29,22 @@ class LocalEngine:
 
     def run(self, units: Iterable[Unit], advance: Advance) -> Generator[list[Outcome], None, None]:
         running: set[Future[list[Outcome]]] = set()
+        ended = threading.Event()
+
+        def advance_or_end(count: int) -> None:
+            if ended.is_set():
+                raise Abandoned
+            advance(count)
+
         try:
             for unit in units:
-                running.add(self._threads.submit(unit.run, advance))
+                running.add(self._threads.submit(unit.run, advance_or_end))
                 while len(running) > self.jobs:
                     yield from self._taken(running)
             while running:
                 yield from self._taken(running)
         finally:
+            ended.set()
             abandon(running)
 
     @staticmethod
@@ -47,6 +56,10 @@ class LocalEngine:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+
+
+class Abandoned(Exception):
+    """Ends a unit at its next read: the job has ended, and would have to wait for it."""
 
 
 def abandon(running: Iterable[Future[list[Outcome]]]) -> None:

@@ -21,7 +21,13 @@ from . import CHUNK, ArchivedStanza, Proved
 #: bytes that a first-level element may have to be handed out whole
 MAX_STANZA = 1 << 26
 
+#: of a DTD: what stands between its brackets; quotes and comments may hold such a bracket
+_SUBSET = rb"""\[(?:[^\]"'<]|"[^"]*"|'[^']*'|<!--.*?-->|<\?.*?\?>|<(?!!--|\?))*\]"""
 _BEFORE_ROOT = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^>\[]|" + _SUBSET + rb")*>)*",
+    re.DOTALL | re.IGNORECASE,
+)
+_ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^>\[]|\[[^\]]*\])*>)*", re.DOTALL | re.IGNORECASE
 )
 _ROOT = re.compile(rb"<([^\s<>/!?\"'=]+)")
