@@ -91,8 +91,7 @@ def _dialect(url: sqlalchemy.URL) -> str:
 
 
 @functools.cache
-def _engine(address: str, _process: int) -> sqlalchemy.Engine:
-    url = sqlalchemy.make_url(address)
+def _engine(url: sqlalchemy.URL, _process: int) -> sqlalchemy.Engine:
     dialect = _dialect(url)
     # A file is opened sooner than a pooled connection is found fit; a server's are few and dear.
     pool: dict[str, Any] = {"poolclass": NullPool} if dialect == "sqlite" else {"pool_pre_ping": True}
@@ -119,13 +118,13 @@ def _prepare(dialect: str, connection: Any, _record: object) -> None:
 
 def close_connections(url: sqlalchemy.URL) -> None:
     """Closes this process's idle connections to a database."""
-    _engine(url.render_as_string(hide_password=False), os.getpid()).dispose()
+    _engine(url, os.getpid()).dispose()
 
 
 @contextlib.contextmanager
 def _told(url: sqlalchemy.URL) -> Iterator[None]:
     """Raises ``ArchiveError`` for whatever goes wrong between us and the database; without values or passwords."""
-    driver = _engine(url.render_as_string(hide_password=False), os.getpid()).dialect.loaded_dbapi
+    driver = _engine(url, os.getpid()).dialect.loaded_dbapi
     try:
         yield
     except (SQLAlchemyError, driver.Error) as error:
@@ -208,7 +207,7 @@ def connect(url: sqlalchemy.URL) -> Iterator[Connection]:
     """
     with contextlib.ExitStack() as held:
         with _told(url):
-            engine = _engine(url.render_as_string(hide_password=False), os.getpid())
+            engine = _engine(url, os.getpid())
             connection = held.enter_context(engine.connect())
         try:
             yield Connection(url, connection)
