@@ -49,6 +49,13 @@ def peer_module(name: str) -> Any:
         pytest.skip(str(missing))
 
 
+def stringzilla_translate() -> Any:
+    """StringZilla's, which takes the widest instructions that there are: a forced narrower set of ours is no match."""
+    if "avx512" in xep419.available_isas() and xep419.isa != "avx512":
+        pytest.skip("StringZilla runs on AVX-512 here: held against that alone")
+    return peer_module("stringzilla").translate
+
+
 # -- the cipher ---------------------------------------------------------------------------------------------
 
 
@@ -60,7 +67,7 @@ def test_latency_against_translate(guard: Guard) -> None:
 
 @pytest.mark.parametrize("size", SMALL)
 def test_latency_against_stringzilla(guard: Guard, size: int) -> None:
-    names = given(size) | {"translate": peer_module("stringzilla").translate}
+    names = given(size) | {"translate": stringzilla_translate()}
     assert xep419.double_rot13(names["data"]) == names["data"]
     guard(f"double_rot13-new/stringzilla {size} B", "double_rot13(data)", "translate(data, table)", names)
 
@@ -89,7 +96,7 @@ def test_new_bytes_past_the_caches(guard: Guard) -> None:
 @pytest.mark.parametrize("size", [*CACHED, 64 * MIB])
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_in_place_against_stringzilla(guard: Guard, size: int, rounds: int) -> None:
-    names = given(size) | {"rounds": rounds, "translate": peer_module("stringzilla").translate}
+    names = given(size) | {"rounds": rounds, "translate": stringzilla_translate()}
     names |= {"target": bytearray(names["data"]), "other": bytearray(names["data"])}
     xep419.rot13_inplace(names["target"], rounds=rounds)
     assert names["target"] == rotated(names["data"], rounds)
@@ -105,7 +112,7 @@ def test_in_place_against_stringzilla(guard: Guard, size: int, rounds: int) -> N
 @pytest.mark.parametrize("size", [*CACHED, 64 * MIB])
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_new_bytes_against_stringzilla(guard: Guard, size: int, rounds: int) -> None:
-    names = given(size) | {"translate": peer_module("stringzilla").translate}
+    names = given(size) | {"translate": stringzilla_translate()}
     data = names["data"]
     assert xep419.rot13(data) == names["translate"](data, ROTATION) == rotated(data, 1)
     ours = "double_rot13(data)" if rounds == 2 else "rot13(data)"
