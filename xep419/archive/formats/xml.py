@@ -21,8 +21,9 @@ from . import CHUNK, ArchivedStanza, Proved
 #: bytes that a first-level element may have to be handed out whole
 MAX_STANZA = 1 << 26
 
-#: of a DTD: what stands between its brackets; quotes and comments may hold such a bracket
-_SUBSET = rb"""\[(?:[^\]"'<]|"[^"]*"|'[^']*'|<!--.*?-->|<\?.*?\?>|<(?!!--|\?))*\]"""
+#: of a DTD: what stands between its brackets; quotes and comments may hold such a bracket. Each part ends in one way
+#: only: else what has no end would be tried in every combination
+_SUBSET = rb"""\[(?:[^\]"'<]|"[^"]*"|'[^']*'|<!--(?:[^-]|-(?!->))*-->|<\?(?:[^?]|\?(?!>))*\?>|<(?!!--|\?))*\]"""
 _BEFORE_ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^>\[]|" + _SUBSET + rb")*>)*",
     re.DOTALL | re.IGNORECASE,
