@@ -902,6 +902,14 @@ def test_without_the_extra_the_import_says_what_to_install(missing: str) -> None
     assert result.stderr.splitlines()[-1].endswith(b"pip install 'xep419[cli]'")
 
 
+def test_a_subcommand_is_not_slowed_down_by_what_others_need() -> None:
+    program = "import sys, xep419.cli as cli; cli.main(['info']); print(*sys.modules, file=sys.stderr)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment(), text=True)
+    imported = set(result.stderr.split())
+    assert "xep419.cli.info" in imported
+    assert not {"xep419.cli.archive", "xep419.cli.audit", "xep419.auditing", "xep419.policy"} & imported
+
+
 def test_the_package_does_not_import_the_command() -> None:
     program = "import sys, xep419; print({'click', 'rich', 'xep419.cli'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment())

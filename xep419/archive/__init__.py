@@ -6,12 +6,10 @@ Needs the extra ``xep419[archive]``. Start reading at ``api`` (what is offered),
 
 from __future__ import annotations
 
-try:
-    import fsspec  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        f"xep419.archive needs fsspec ({error}): pip install 'xep419[archive]'", name=error.name
-    ) from error
+import importlib.util
+
+if importlib.util.find_spec("fsspec") is None:  # which is not imported before it is needed, since it takes long
+    raise ImportError("xep419.archive needs fsspec: pip install 'xep419[archive]'", name="fsspec")
 
 from .api import companions, reencrypt, scan, size, stanzas, status, verify
 from .formats import ArchivedStanza

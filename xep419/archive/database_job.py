@@ -27,7 +27,7 @@ from .roots import Root, identity_of
 from .storage import Location, Replacement, discard, exists, shared_temporary_for, size_of
 from .stored import is_stanza_unchanged
 from .tally import Tally
-from .work import Advance, Observer, Outcome, Settings, Unit, ignore
+from .work import Advance, Observer, Outcome, Settings, Unit, Waiting, ignore
 
 if TYPE_CHECKING:
     from .databases import Database, RowsUnit
@@ -62,7 +62,7 @@ class DatabaseUnit:
     def name(self) -> str:
         return f"{self.database} {self.rows.key}"
 
-    def run(self, advance: Advance = ignore) -> list[Outcome]:
+    def run(self, advance: Advance = ignore, _waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         tally = self.rows.run()
         advance(tally.bytes_read)
         return [Outcome(self.rows.key, "", tally)]

@@ -20,7 +20,7 @@ from .journal import Move
 from .members import NO_STANZA, Nowhere, copy, is_equal
 from .storage import Location, Replacement, copy_link, exists, fingerprint, open_source
 from .tally import Tally
-from .work import Advance, Outcome, Settings, ignore
+from .work import Advance, Outcome, Settings, Waiting, ignore
 
 #: files that a unit syncs at once
 SYNCS = 8
@@ -63,12 +63,13 @@ class FilesUnit:
     def name(self) -> str:
         return str(self.tasks[0].sources[0])
 
-    def run(self, advance: Advance = ignore) -> list[Outcome]:
+    def run(self, advance: Advance = ignore, waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         prepared: list[Prepared] = []
         try:
             for task in self.tasks:
                 prepared.append(prepare(task, self.settings, advance))
-            make_durable(prepared)
+            with waiting():
+                make_durable(prepared)
             return [one.completed(advance) for one in prepared]
         except BaseException:
             for one in prepared:

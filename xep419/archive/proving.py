@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
 from .files import FileTask, Prepared, format_of, left_alone, prove, same_bytes, skipped
 from .storage import exists
 from .tally import Tally
-from .work import Advance, Outcome, Settings, ignore
+from .work import Advance, Outcome, Settings, Waiting, ignore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ProvingUnit:
     def name(self) -> str:
         return str(self.tasks[0].sources[0])
 
-    def run(self, advance: Advance = ignore) -> list[Outcome]:
+    def run(self, advance: Advance = ignore, _waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         return [Outcome(task.key, "", self._proved(task, advance)) for task in self.tasks]
 
     def _proved(self, task: FileTask, advance: Advance) -> Tally:

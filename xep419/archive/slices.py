@@ -31,7 +31,7 @@ from .journal import Move
 from .recoding import MAX_MARKUP, Recoding
 from .storage import Location, Replacement, exists, naming, open_source, shared_temporary_for, size_of, temporary_for
 from .tally import Tally
-from .work import Advance, Outcome, Settings, ignore
+from .work import Advance, Outcome, Settings, Waiting, ignore
 
 #: bytes of source from which a document is cut, and about how many a slice has
 SPLIT = 256 << 20
@@ -122,10 +122,10 @@ class SliceUnit:
     def name(self) -> str:
         return str(self.source)
 
-    def run(self, advance: Advance = ignore) -> list[Outcome]:
+    def run(self, advance: Advance = ignore, waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         tally = Tally()
         try:
-            self._write(advance)
+            self._write(advance, waiting)
             if self.settings.verify:
                 self._prove()
         except ArchiveError:
@@ -137,7 +137,7 @@ class SliceUnit:
             raise ArchiveError(f"{self.temporary}: {error.strerror or error}") from error
         return [Outcome(self.key, self.description, tally, part=self.cut.start)]
 
-    def _write(self, advance: Advance) -> None:
+    def _write(self, advance: Advance, waiting: Waiting) -> None:
         cut = self.cut
         recoder = self.settings.recoding.incremental()
         with _writing(self.temporary) as target:
@@ -151,7 +151,8 @@ class SliceUnit:
                     place += _write_at(target, recoder.update(piece)[surplus:], place)
                     surplus = 0
                 place += _write_at(target, recoder.finalize(), place)
-            os.fdatasync(target)
+            with waiting():
+                os.fdatasync(target)
         gained = place - cut.place - self.size
         if gained != cut.letters:
             raise RestorationError(f"{cut.letters} inserted letters are expected, got {gained}")

@@ -6,8 +6,10 @@ never writes the journal; the coordinator does (see ``job``). Units pickle, and 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from .journal import Move
@@ -17,6 +19,10 @@ from .tally import Tally
 
 #: told how many more bytes of the source were read; called from the worker's thread. What it raises ends the unit.
 Advance = Callable[[int], None]
+
+
+#: entered by a unit while it waits for the storage, so that its processor can go to another one
+Waiting = Callable[[], AbstractContextManager[None]]
 
 
 def ignore(_count: int) -> None:
@@ -67,7 +73,7 @@ class Unit(Protocol):
     def name(self) -> str:
         """What is being worked on, for a person."""
 
-    def run(self, advance: Advance = ignore) -> list[Outcome]:
+    def run(self, advance: Advance = ignore, waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         """Does it.
 
         :raises ArchiveError: the job cannot go on; nothing of the unit is left behind.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -12,16 +13,24 @@ from types import FrameType
 import click
 
 from .. import __version__
-from .archive import archive
-from .audit import audit
 from .files import FileError
-from .info import info
-from .pins import pins
-from .registry import registry
-from .scan import scan
-from .speed import speed
-from .srv import srv
-from .transform import decrypt, downgrade, encrypt, rot13, upgrade
+
+#: the subcommands in the order in which the help lists them, each with the module that defines it
+SUBCOMMANDS = {
+    "encrypt": "transform",
+    "decrypt": "transform",
+    "rot13": "transform",
+    "upgrade": "transform",
+    "downgrade": "transform",
+    "scan": "scan",
+    "audit": "audit",
+    "registry": "registry",
+    "pins": "pins",
+    "srv": "srv",
+    "archive": "archive",
+    "speed": "speed",
+    "info": "info",
+}
 
 BAD_INPUT = 1
 SIGNALLED = 128  # and the signal's number, as shells report it
@@ -40,10 +49,16 @@ class Signalled(BaseException):
 
 
 class Commands(click.Group):
-    """A group whose help lists the commands in the order they were added."""
+    """A group that imports a subcommand when it is asked for, since what one needs would slow all the others down."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(SUBCOMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in SUBCOMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(f".{SUBCOMMANDS[name]}", __package__), name)
+        return found
 
 
 @click.group(
@@ -71,24 +86,6 @@ def command() -> None:
 
     Double ROT-13 hides nothing from anyone: its output equals its input.
     """
-
-
-for _subcommand in (
-    encrypt,
-    decrypt,
-    rot13,
-    upgrade,
-    downgrade,
-    scan,
-    audit,
-    registry,
-    pins,
-    srv,
-    archive,
-    speed,
-    info,
-):
-    command.add_command(_subcommand)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

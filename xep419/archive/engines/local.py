@@ -1,7 +1,11 @@
-"""The local engine: threads of this process. The work releases the GIL where there is much of it (docs/archive.md)."""
+"""The local engine: threads of this process. The work releases the GIL where there is much of it (docs/archive.md).
+
+There are more threads than units at work: what waits for the disk leaves its place to another unit.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -10,6 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from ..storage import discard
 from ..work import Advance, Outcome, Unit
 
+#: threads for each unit at work
+THREADS = 2
+
 
 def processors() -> int:
     """Those that this process may use."""
@@ -17,7 +24,7 @@ def processors() -> int:
 
 
 class LocalEngine:
-    """:param jobs: units at once; by default one for each processor."""
+    """:param jobs: units at work at once, by default one for each processor; as many again may wait for the disk."""
 
     loses_workers = False
 
@@ -25,7 +32,9 @@ class LocalEngine:
         self.jobs = processors() if jobs is None else jobs
         if self.jobs < 1:
             raise ValueError(f"jobs must be 1 or more, not {self.jobs}")
-        self._threads = ThreadPoolExecutor(self.jobs, thread_name_prefix="xep419-archive")
+        self._at_once = THREADS * self.jobs
+        self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="xep419-archive")
+        self._processors = threading.Semaphore(self.jobs)
 
     def run(self, units: Iterable[Unit], advance: Advance) -> Generator[list[Outcome], None, None]:
         running: set[Future[list[Outcome]]] = set()
@@ -38,14 +47,26 @@ class LocalEngine:
 
         try:
             for unit in units:
-                running.add(self._threads.submit(unit.run, advance_or_end))
-                while len(running) > self.jobs:
+                running.add(self._threads.submit(self._work, unit, advance_or_end))
+                while len(running) > self._at_once:
                     yield from self._taken(running)
             while running:
                 yield from self._taken(running)
         finally:
             ended.set()
             abandon(running)
+
+    def _work(self, unit: Unit, advance: Advance) -> list[Outcome]:
+        with self._processors:
+            return unit.run(advance, self._waiting)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self._processors.release()
+        try:
+            yield
+        finally:
+            self._processors.acquire()
 
     @staticmethod
     def _taken(running: set[Future[list[Outcome]]]) -> Iterator[list[Outcome]]:

@@ -28,9 +28,6 @@ _BEFORE_ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^>\[]|" + _SUBSET + rb")*>)*",
     re.DOTALL | re.IGNORECASE,
 )
-_ROOT = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^>\[]|\[[^\]]*\])*>)*", re.DOTALL | re.IGNORECASE
-)
 _ROOT = re.compile(rb"<([^\s<>/!?\"'=]+)")
 
 
