@@ -15,7 +15,8 @@ from .buffers cimport GIL_RELEASE_BYTES, Source, acquire, release
 from ..errors import RestorationError
 
 cdef enum:
-    STEP = 32   # four words
+    WORD = 8
+    STEP = 32   # four of them
 
 # How far two buffers were compared, and what was found there.
 cdef struct Match:
@@ -33,11 +34,21 @@ cdef inline bint same_step(const uint8_t *a, const uint8_t *b) noexcept nogil:
     return not ((left[0] ^ right[0]) | (left[1] ^ right[1]) | (left[2] ^ right[2]) | (left[3] ^ right[3]))
 
 
+cdef inline bint same_word(const uint8_t *a, const uint8_t *b) noexcept nogil:
+    cdef uint64_t left
+    cdef uint64_t right
+    memcpy(&left, a, WORD)
+    memcpy(&right, b, WORD)
+    return left == right
+
+
 cdef inline size_t same_bytes(const uint8_t *a, const uint8_t *b, size_t n) noexcept nogil:
     """How many of the first ``n`` bytes are alike before the first that are not."""
     cdef size_t i = 0
     while n - i >= <size_t>STEP and same_step(a + i, b + i):
         i += STEP
+    while n - i >= <size_t>WORD and same_word(a + i, b + i):
+        i += WORD
     while i < n and a[i] == b[i]:
         i += 1
     return i
