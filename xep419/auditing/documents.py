@@ -126,8 +126,18 @@ class DocumentReader:
             pending = len(self._stream.pending)
             held = data[len(data) - pending :] if pending else b""
             yield self._region(data[: len(data) - pending] if pending else data, stanzas)
-            chunk = next(self._chunks, b"")
+            chunk = self._piece(len(held))
         yield from self._end(held)
+
+    def _piece(self, least: int) -> bytes:
+        """What comes next: as much as is held, so that in all the copies of it are linear in a long stanza."""
+        pieces, size = [], 0
+        for piece in self._chunks:
+            pieces.append(piece)
+            size += len(piece)
+            if size >= least:
+                break
+        return b"".join(pieces)
 
     def _end(self, held: bytes) -> Iterator[Region]:
         start = self.size
