@@ -1,8 +1,10 @@
 """Every test runs once for every instruction set this machine can run, and each run asserts that it took effect.
 
 Forcing is process-wide, so it lives here and nowhere else; do not run these tests in parallel in one process. With
-``XEP419_ISA=python`` the same tests run against the pure-Python twin. Two markers: ``core`` for tests of the compiled
-core, skipped there, and ``any_isa`` for those that no instruction set changes, run once.
+``XEP419_ISA=python`` the same tests run against the pure-Python twin. Markers say what need not be repeated: ``core`` for
+tests of the compiled core, skipped there; ``any_isa`` for those that no instruction set changes, run once; ``outer`` for
+those of what stands above the core, left out in pure Python and under sanitizers; ``any_python`` for those that no
+interpreter changes, left out on others than that of ``make test``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import xep419
 
@@ -27,6 +30,9 @@ OUTER = frozenset(
         *("cli_registry", "dask", "databases", "pin_store", "probe", "speed", "srv"),
     )
 )
+#: an example's time depends on what else the machine does; a profile on the command line replaces this one
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 RECORDED = Path(__file__).parent.parent / "examples" / "recorded"
 
 
@@ -39,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "any_python: times growth, compiles C, or repeats much: not run again on other interpreters"
+    )
     wanted = os.environ.get("XEP419_EXPECT_ISAS")
     if wanted and tuple(wanted.split(",")) != ISAS:
         raise pytest.UsageError(f"these tests must run on {wanted}, but {', '.join(ISAS)} are what there is")

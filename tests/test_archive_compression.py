@@ -320,6 +320,8 @@ def test_pieces_of_any_size_give_the_same(name: str, data: bytes, sizes: list[in
     assert reader.readall() == data
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 @pytest.mark.parametrize("name", PACK)
 def test_a_bomb_is_read_in_little_memory(name: str) -> None:
     """64 MiB of zeros, in a hundredth or a thousandth of that."""

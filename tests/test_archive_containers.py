@@ -11,11 +11,10 @@ import shutil
 import struct
 import subprocess
 import tarfile
-import time
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archives import document, rot13
+from growth import assert_linear
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -195,6 +195,8 @@ def test_a_cut_file_is_corrupt_wherever_it_is_cut(kind: str) -> None:
     recoded(whole[:needed])
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 @pytest.mark.parametrize("kind", PACK)
 def test_a_changed_byte_of_the_result_never_proves(kind: str) -> None:
     data = PACK[kind]({"a.xml": b"<a xmlns='urn:xmpp:ping'/>", "note": b"some note"})
@@ -646,6 +648,8 @@ def test_members_past_four_gibibytes(offset: int) -> None:
         assert opened.infolist()[0].header_offset == offset
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 def test_more_members_than_a_count_of_two_bytes() -> None:
     members = {f"{number}": b"" for number in range(0xFFFF)} | {"a.xml": PLAIN}
     result, _tally = recoded(zipped(members, zipfile.ZIP_STORED))
@@ -731,6 +735,7 @@ def test_a_zip_directory_that_claims_too_much_is_not_read() -> None:
 # -- growth ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_python
 @pytest.mark.core  # the twin takes minutes
 @pytest.mark.parametrize("kind", PACK)
 def test_a_bomb_is_recoded_in_little_memory(kind: str) -> None:
@@ -755,16 +760,14 @@ def test_a_bomb_is_recoded_in_little_memory(kind: str) -> None:
     assert peak < size // 3
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("kind", PACK)
 def test_time_grows_with_the_number_of_members(kind: str) -> None:
-    def seconds(count: int) -> float:
-        data = PACK[kind]({f"{number}.xml": b"<a xmlns='urn:xmpp:ping'/>" for number in range(count)})
-        started = time.perf_counter()
-        recoded(data)
-        return time.perf_counter() - started
+    def work_of(size: int) -> Callable[[], object]:
+        data = PACK[kind]({f"{number}.xml": b"<a xmlns='urn:xmpp:ping'/>" for number in range(size)})
+        return lambda: recoded(data)
 
-    few = min(seconds(300) for _ in range(3))
-    assert seconds(2400) < 8 * few * 4
+    assert_linear(work_of, 100)
 
 
 def test_random_bytes_are_never_more_than_corrupt() -> None:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.any_isa, pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")]
+pytestmark = [
+    pytest.mark.any_isa,
+    pytest.mark.any_python,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork"),
+]
 
 KILL_RUNS = Path(__file__).with_name("kill_runs.py")
 

@@ -234,6 +234,7 @@ def test_a_database_within_a_directory_is_told(database: Path, tmp_path: Path) -
 # -- the end of a job -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.outer
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_who_ends_a_job_does_not_wait_for_its_units(tmp_path: Path, jobs: int) -> None:
     """Each read of a unit asks whether the job goes on; a large file is not read to its end for nobody."""

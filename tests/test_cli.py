@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -106,6 +107,16 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < limit, "it did not happen"
         time.sleep(0.01)
+
+
+def unread(process: subprocess.Popen[bytes]) -> int:
+    """How many bytes wait in its standard input: none, once it is under way."""
+    import fcntl
+    import termios
+
+    assert process.stdin is not None
+    waiting = fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, bytes(struct.calcsize("i")))
+    return int(struct.unpack("i", waiting)[0])
 
 
 @pytest.fixture
@@ -499,7 +510,7 @@ def test_ctrl_c_is_quiet(arguments: list[str]) -> None:
             assert process.stdout is not None
             assert os.read(process.stdout.fileno(), 1) == b"n"
         else:
-            time.sleep(1)
+            eventually(lambda: unread(process) == 0)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (130, b"", b"")
@@ -524,6 +535,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
     "arguments", [["rot13"], ["upgrade"], ["scan", "--json"], ["scan", "--places"], ["scan"]], ids=" ".join
 )
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.any_python
 def test_a_reader_that_goes_away(
     tmp_path: Path, arguments: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,6 +584,7 @@ def peak_memory(*arguments: str | Path) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+@pytest.mark.any_python
 @POSIX
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
@@ -619,6 +632,7 @@ def slow_work(seconds: float, *, env: dict[str, str], stderr: int, end: bool = T
     assert process.stdin is not None
     process.stdin.write(b"a" * (1 << 16))
     process.stdin.flush()
+    eventually(lambda: unread(process) == 0)
     time.sleep(seconds)
     if end:
         process.stdin.close()
@@ -694,6 +708,7 @@ def test_no_bar_runs_into_output_on_the_same_terminal() -> None:
         assert process.stdin is not None
         process.stdin.write(b"Uryyb")
         process.stdin.flush()
+        eventually(lambda: unread(process) == 0)
         time.sleep(1.5)
         process.stdin.close()
         assert process.wait(30) == 0
@@ -856,6 +871,7 @@ def examples(*name: str) -> list[str]:
     return re.findall(r"^    (xep419 .*)$", shown.split("Examples:")[1], re.M)
 
 
+@pytest.mark.any_python
 @POSIX
 @pytest.mark.parametrize(
     "line",

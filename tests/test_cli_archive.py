@@ -322,6 +322,7 @@ def test_help_names_the_subcommands_and_their_exit_statuses() -> None:
     assert re.findall(r"^ {2,}(\d)  ", invoke("reencrypt", "--help").stdout, re.M) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.any_python
 @POSIX
 @pytest.mark.parametrize("line", examples("archive") + [e for name in COMMANDS for e in examples("archive", name)])
 def test_every_example_in_the_help_works(tmp_path: Path, line: str) -> None:

@@ -184,6 +184,7 @@ def test_what_a_terminal_might_obey_is_escaped(path: Path) -> None:
     assert (status, "\x1b" in told) == (2, False)
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("command", ["list", "add", "remove", "export", "import"])
 def test_every_example_in_the_help_works(tmp_path: Path, command: str) -> None:
     shown = run(command, "--help")[1]

@@ -287,6 +287,7 @@ def test_help_lists_the_commands() -> None:
 
 @POSIX
 @pytest.mark.parametrize("line", [line for name in COMMANDS for line in examples(name)], ids=str)
+@pytest.mark.any_python
 def test_every_example_in_the_help_works(tmp_path: Path, line: str) -> None:
     for name in ("namespaces.xml", "disco-features.xml"):
         (tmp_path / name).write_bytes(FILE)

@@ -123,6 +123,7 @@ def test_every_row_is_a_document_of_its_own(
     assert result[2:] == (left, names)
 
 
+@pytest.mark.core
 def test_a_large_column_is_recoded_without_the_gil_alike() -> None:
     rows = STANZAS * 1000
     result = recode(column(rows))

@@ -279,7 +279,7 @@ def test_a_job_that_ends_early_stops_what_runs_and_removes_what_is_ready(engine:
     )
     next(outcomes)
     wait_for(lambda: endless.exists() and ready.exists())
-    time.sleep(0.3)
+    time.sleep(1)
     outcomes.close()
     assert not endless.exists()
     assert not ready.exists()
@@ -298,7 +298,7 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path, address: str, reason: str
     with pytest.raises(ArchiveError) as raised:
         DaskEngine(address, patience=1)
     assert raised.value.message.startswith(f"{address}: no Dask scheduler: {reason}")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # which Dask takes by itself
 
 
 def test_no_jobs_is_a_mistake() -> None:
@@ -325,8 +325,8 @@ def run_here(directory: Path, *command: str) -> subprocess.CompletedProcess[str]
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
-        output, errors = process.communicate(timeout=60)
-        wait_for(lambda: is_gone(process.pid), 10)
+        output, errors = process.communicate(timeout=180)
+        wait_for(lambda: is_gone(process.pid))
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

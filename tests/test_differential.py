@@ -407,6 +407,7 @@ BETWEEN = (
 @pytest.mark.core
 @pytest.mark.parametrize("between", BETWEEN, ids=bytes.decode)
 @pytest.mark.parametrize("name", [b"x", b"feature", b"c"], ids=bytes.decode)
+@pytest.mark.any_python
 def test_a_value_at_any_distance_from_its_tag(between: bytes, name: bytes) -> None:
     """A vector's width on either side of it, and at both ends of the document."""
     from xep419._pure import namespaces as twin

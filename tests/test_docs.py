@@ -46,6 +46,8 @@ def test_python_blocks_run_in_order_and_print_the_text_block_after_them(page: Pa
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.any_python
+@pytest.mark.outer
 def test_commands_in_shell_blocks_succeed(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("click")
     pytest.importorskip("rich")

@@ -24,6 +24,7 @@ if __name__ != "__main__":
 
     pytestmark = [
         pytest.mark.core,
+        pytest.mark.any_python,
         pytest.mark.skipif(os.name != "posix", reason="needs mprotect"),
     ]
 

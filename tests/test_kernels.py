@@ -30,7 +30,7 @@ if xep419.isa != "python":  # the mark below skips every test there
         call_tag_window,
     )
 
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.any_python]
 
 #: the widest vector; also the block of the searching operations
 WIDEST = 64

@@ -1,74 +1,21 @@
-"""Linear time on hostile input: four times the input takes about four times as long, not sixteen.
-
-Growth alone is asserted, never a time: the least time of several runs at one size and at four times that size, the
-size raised until it can be measured. Work that cannot be measured at the largest size is not quadratic in it.
-"""
+"""Linear time on hostile input, by the judge in growth.py."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from growth import PURE, Work, assert_linear
 
-import xep419
 from xep419 import Decryptor, Encryptor, StanzaStream, XEP419Error, downgrade, scan, upgrade
 from xep419.namespaces import NamespaceCensus, match_upgraded
 from xep419.registrar import read as read_registrar_file
 from xep419.registrar import upgrade as upgrade_registrar_file
 from xep419.stream import DocumentChecker, check_stanza
 
-#: quadratic work would grow sixteenfold
-GROWTH = 10
-#: seconds that can be measured
-MEASURABLE = 0.002
-PURE = xep419.isa == "python"
-SMALLEST = 1 << 14 if PURE else 1 << 18
-LARGEST = 1 << 18 if PURE else 1 << 21
-
-Work = Callable[[int], Callable[[], object]]
-
-
-def time_of(work: Callable[[], object]) -> float:
-    start = time.thread_time()  # of this thread's own: others may keep the machine busy
-    work()
-    return time.thread_time() - start
-
-
-def growth(work_of: Work, runs: int) -> float:
-    """How many times longer the work takes at four times the size; 0 if it cannot be measured.
-
-    The least times count, of runs at both sizes by turns, since a machine has its slow moments.
-    """
-    size = SMALLEST
-    small = work_of(size)
-    while (least_small := min(time_of(small) for _ in range(3))) < MEASURABLE:
-        if size == LARGEST:
-            return 0.0
-        size = min(LARGEST, size * max(2, int(MEASURABLE / least_small)))
-        small = work_of(size)
-    large, least_large = work_of(4 * size), float("inf")
-    for _ in range(runs):
-        least_large = min(least_large, time_of(large))
-        if least_large < 5 * least_small:
-            break
-        least_small = min(least_small, time_of(small), time_of(small))
-    return least_large / least_small
-
-
-def assert_linear(work_of: Work) -> None:
-    gc.disable()
-    try:
-        grown = growth(work_of, 3)
-        for runs in (10, 30):  # quadratic work stays at sixteen; a machine's slow moments do not
-            if grown >= GROWTH:
-                grown = growth(work_of, runs)
-    finally:
-        gc.enable()
-    assert grown < GROWTH
+pytestmark = pytest.mark.any_python
 
 
 # -- whole documents ----------------------------------------------------------------------------------------

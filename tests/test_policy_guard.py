@@ -133,6 +133,8 @@ def test_a_store_that_fails_ends_the_stream_with_the_stanza_in_hand(policy: Poli
     assert told.value.condition == "internal-server-error"
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 def test_ten_thousand_peers_on_one_stream(policy: Policy) -> None:
     stream = guarded(policy)
     stream.feed(HEADER)

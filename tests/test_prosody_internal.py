@@ -11,9 +11,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 from format_runs import ROTATIONS, Discarded, Repeated, assert_flips_are_caught, prove, recode
+from growth import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_linear_time import assert_linear
 
 import xep419
 from xep419.archive.formats import Proved, lua, recognise
@@ -493,8 +493,8 @@ def test_what_prosody_writes_is_read(text: str) -> None:
 
 HOSTILE = {
     "an endless string": lambda size: b'item({"' + b"x" * size,
-    # so many that the steps in which the expression's stack grows do not count
-    "endless escapes": lambda size: b'item({"' + b"\\\\" * (8 * size),
+    # so many that each size is past the step to fresh pages in which the expression's stack grows
+    "endless escapes": lambda size: b'item({"' + b"\\\\" * (16 * size),
     "quotes": lambda size: b"item({" + b'"' * size,
     "strings": lambda size: b"item({" + b'"a";' * (size // 4),
     "lines of quotes": lambda size: b"item({\n" + b'"\n' * (size // 2),
@@ -512,15 +512,18 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_work_is_linear_on_hostile_input(pattern: str) -> None:
     def work_of(size: int):  # type: ignore[no-untyped-def]
         data = HOSTILE[pattern](size // 4)
         return lambda: FORMAT.recode([io.BytesIO(data)], [Discarded()], Recoding(), Tally())
 
-    assert_linear(work_of)
+    assert_linear(work_of, largest=1 << 20)  # sixteen times that is still an item
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 def test_memory_is_bounded() -> None:
     long = item(b'["xmlns"] = "http://x";', element(b"body", b"", b'"%b";' % (b"some text " * 2500 + b"\\195\\169")))
     source = Repeated(b"", lambda number: long, b"", 1500)

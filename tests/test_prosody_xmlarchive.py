@@ -195,6 +195,8 @@ def test_stanzas_are_given_rotated_back() -> None:
     assert found == [("item 1", STANZA), ("item 2", b"<")]
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 def test_memory_is_bounded() -> None:
     long = STANZA.replace(b"http://x", b"http://x" * 1000)
     sources = [

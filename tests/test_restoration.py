@@ -123,7 +123,7 @@ documents = st.one_of(
 
 @given(documents, st.data())
 @example(b"<a xmlns='http::::'/>", None)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_one_byte_changed_anywhere_is_found(original: bytes, data: Any) -> None:
     """At any place, for every byte that could be taken for an inserted letter or for what surrounds one, and another."""
     try:

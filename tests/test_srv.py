@@ -33,6 +33,7 @@ import dns.message
 import dns.rcode
 import dns.resolver
 from click.testing import CliRunner, Result
+from growth import assert_linear
 from nameservers import Answering, Nameserver, zone
 
 from xep419.cli.run import command
@@ -195,6 +196,10 @@ def truncated(query: dns.message.Message) -> bytes:
     return response.to_wire()
 
 
+#: seconds that dnspython takes if it is not told how many
+UNHEEDED = 5
+
+
 #: dnspython tells a bad datagram from a late one, or waits for a better, by its version
 @pytest.mark.parametrize(
     "answering",
@@ -215,14 +220,14 @@ def test_what_is_not_an_answer_is_an_error_in_time(find: Callable[..., Endpoints
     with pytest.raises(ResolutionError) as caught:
         find(answering, timeout=1.0)
     assert caught.value.reason in ("timeout", "bad-answer")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < UNHEEDED
 
 
 def test_silence_ends_with_the_time_given(find: Callable[..., Endpoints]) -> None:
     began = time.monotonic()
     with pytest.raises(ResolutionError) as caught:
         find(lambda _query, _tcp: None, timeout=0.6)
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < UNHEEDED
     silent = "no answer in the time given"
     assert caught.value.message == f"x.test: _xmpps-client: {silent}; _xmpp-client: {silent}"
     assert caught.value.reason == "timeout"
@@ -236,7 +241,7 @@ def test_an_interrupt_ends_the_command_at_once() -> None:
         started = subprocess.Popen([sys.executable, "-m", "xep419", *arguments])
         assert asked.wait(30)
         started.terminate()
-        assert started.wait(2) == 128 + signal.SIGTERM
+        assert started.wait(30) == 128 + signal.SIGTERM
 
 
 def test_nobody_listening_is_an_error() -> None:
@@ -253,10 +258,18 @@ def test_names_of_any_bytes_go_there_and_back(find: Callable[..., Endpoints]) ->
     assert (endpoint.host, endpoint.addresses) == (odd, ("192.0.2.9",))
 
 
-def test_time_does_not_grow_with_the_square_of_a_hostile_answer() -> None:
-    found = [Record(0, n % 65536, 1, f"h{n}", "direct") for n in range(6000)]
-    drawn = list(itertools.islice(order(found, random.Random(0)), MAX_ENDPOINTS))
-    assert len(set(drawn)) == MAX_ENDPOINTS
+@pytest.mark.any_python
+def test_work_is_linear_in_a_hostile_answer() -> None:
+    def work_of(size: int) -> Callable[[], object]:
+        found = [Record(0, n % 65536, 1, f"h{n}", "direct") for n in range(size)]
+
+        def work() -> None:
+            drawn = list(itertools.islice(order(found, random.Random(0)), MAX_ENDPOINTS))
+            assert len(set(drawn)) == MAX_ENDPOINTS
+
+        return work
+
+    assert_linear(work_of, 2 * MAX_ENDPOINTS)
 
 
 def test_a_cancelled_resolution_leaves_nothing_behind() -> None:

@@ -9,9 +9,9 @@ from xml.parsers import expat
 
 import pytest
 from format_runs import ROTATIONS, Discarded, Repeated, Trickle, assert_flips_are_caught, prove, recode
+from growth import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_linear_time import assert_linear
 
 import xep419
 from xep419.archive.formats import Proved, recognise, xep0227
@@ -293,6 +293,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_work_is_linear_on_hostile_input(pattern: str) -> None:
     def work_of(size: int):  # type: ignore[no-untyped-def]
@@ -306,9 +307,11 @@ def test_work_is_linear_on_hostile_input(pattern: str) -> None:
 
         return work
 
-    assert_linear(work_of)
+    assert_linear(work_of, largest=xep0227.MAX_PAYLOAD // 32)
 
 
+@pytest.mark.any_python
+@pytest.mark.outer
 def test_memory_is_bounded() -> None:
     before, _, after = user("<archive xmlns='urn:xmpp:pie:0#mam'>\0</archive>").partition(b"\0")
     long = ARCHIVED.format(MESSAGE.replace("http://x", "http://x " * 500)).encode()

@@ -65,7 +65,7 @@ async def attacked(server: Server, policy: Policy | None) -> AsyncIterator[tuple
 
 
 async def features(alice: Client, bob: Client) -> set[str]:
-    answer = await alice.xep("0030").get_info(jid=bob.boundjid.full, timeout=2)
+    answer = await alice.xep("0030").get_info(jid=bob.boundjid.full, timeout=5)
     return set(answer["disco_info"]["features"])
 
 
