@@ -45,9 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "any_python: times growth, compiles C, or repeats much: not run again on other interpreters"
-    )
     wanted = os.environ.get("XEP419_EXPECT_ISAS")
     if wanted and tuple(wanted.split(",")) != ISAS:
         raise pytest.UsageError(f"these tests must run on {wanted}, but {', '.join(ISAS)} are what there is")
