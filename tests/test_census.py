@@ -287,15 +287,6 @@ def test_arguments() -> None:
         NamespaceCensus().update("<a/>".encode("utf-16"))
 
 
-@pytest.mark.core
-def test_an_object_without_its_beginning_counts_nothing() -> None:
-    census = NamespaceCensus.__new__(NamespaceCensus)
-    assert (census.counts(), census.insecure, census.secure, census.overflow) == ({}, 0, 0, 0)
-    encryptor = Encryptor(census=census)
-    encryptor.update(b"<a xmlns='http:'/>")
-    assert census.insecure == 1
-
-
 # -- whole documents ----------------------------------------------------------------------------------------
 
 

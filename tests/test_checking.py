@@ -360,15 +360,6 @@ def test_wrong_arguments() -> None:
         DocumentChecker(max_markup="1")  # type: ignore[arg-type]
 
 
-@pytest.mark.core
-def test_an_object_without_its_beginning_is_refused() -> None:
-    checker = DocumentChecker.__new__(DocumentChecker)
-    assert (checker.stanzas, checker.boundary, checker.header) == (0, 0, None)
-    for use in (lambda: checker.feed(b"<s>"), checker.finalize):
-        with pytest.raises(RuntimeError, match=r"^this DocumentChecker was never initialized$"):
-            use()
-
-
 # -- one stanza ---------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import struct
+import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -172,6 +173,21 @@ def test_offsets_must_rise_within_the_values(offsets: tuple[int, ...], row: int)
     with pytest.raises(ValueError) as raised:
         recode_values(b"<a/>", struct.pack(f"={len(offsets)}i", *offsets))
     assert str(raised.value) == f"the offsets of row {row} do not rise within the 4 bytes of the values"
+
+
+@pytest.mark.core
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no class can offer a buffer in Python (PEP 688)")
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_values_that_are_other_bytes_each_time_are_refused(rounds: int) -> None:
+    class Fading:
+        def __init__(self) -> None:
+            self.buffers = [b"<a/>" * 1000, b"<a/>" * 999]
+
+        def __buffer__(self, flags: int) -> memoryview:
+            return memoryview(self.buffers.pop(0))
+
+    with pytest.raises(BufferError, match=r"^values must give one buffer, not one of 4000 and one of 3996 bytes$"):
+        recode_values(Fading(), struct.pack("=2i", 0, 4000), rounds_from=rounds)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("offsets", [b"", b"\0" * 7, b"\0" * 12])

@@ -561,15 +561,6 @@ def test_the_signatures() -> None:
         StanzaStream(transform=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.core
-def test_an_object_without_its_beginning_is_refused() -> None:
-    stream = StanzaStream.__new__(StanzaStream)
-    assert (stream.header, stream.closed, stream.pending) == (None, False, b"")
-    for use in (lambda: stream.feed(b"<s>"), stream.reset):
-        with pytest.raises(RuntimeError, match=r"^this StanzaStream was never initialized$"):
-            use()
-
-
 def test_a_wrong_argument_does_not_end_the_stream() -> None:
     stream = StanzaStream()
     stream.feed(b"<s><a")

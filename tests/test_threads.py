@@ -252,7 +252,15 @@ def test_a_census_of_two_encryptors_in_two_threads_counts_or_refuses() -> None:
 
 @pytest.mark.core
 @needs_gil
-@pytest.mark.parametrize("use", [lambda shared: shared.update(b"<a/>"), lambda shared: shared.finalize()])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda shared: shared.update(b"<a/>"),
+        lambda shared: shared.finalize(),
+        lambda shared: shared.__init__(),
+        lambda shared: shared.__init__(rounds=1, census=NamespaceCensus()),
+    ],
+)
 def test_an_object_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[Encryptor], bytes]) -> None:
     shared = Encryptor()
     results, refusals = [], []
@@ -291,7 +299,14 @@ def test_a_stream_used_by_two_threads_at_once_works_or_refuses(transform: Any) -
 
 @pytest.mark.core
 @needs_gil
-@pytest.mark.parametrize("use", [lambda shared: shared.feed(b"<a/>"), lambda shared: shared.reset()])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda shared: shared.feed(b"<a/>"),
+        lambda shared: shared.reset(),
+        lambda shared: shared.__init__(restricted=False),
+    ],
+)
 def test_a_stream_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[StanzaStream], object]) -> None:
     shared = StanzaStream(max_stanza=1 << 30)
     shared.feed(b"<stream>")
@@ -308,6 +323,87 @@ def test_a_stream_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[Stan
     assert refusals == ["this StanzaStream is in use by another thread"]
     assert all(result == [stanza] for result in results)
     assert shared.feed(b"<a/>") == [b"<a/>"]
+
+
+@pytest.mark.core
+@needs_gil
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda shared: shared.update(b"<a/>"),
+        lambda shared: shared.count([b"<a/>"]),
+        lambda shared: shared.counts(),
+        lambda shared: shared.places(),
+        lambda shared: shared.count_of("http:", Scope.NODES),
+        lambda shared: shared.__init__(places=9),
+    ],
+)
+def test_a_census_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[NamespaceCensus], object]) -> None:
+    shared = NamespaceCensus(places=2)
+    calls, refusals = [], []
+
+    def intrude() -> None:
+        try:
+            use(shared)
+        except RuntimeError as error:
+            refusals.append(str(error))
+
+    assert lets_others_run(lambda: calls.append(shared.update(LARGE)), 2000, intrude)
+    assert refusals == ["this NamespaceCensus is in use by another thread"]
+    assert shared.insecure == len(calls) * len(xep419.scan(LARGE))
+
+
+@pytest.mark.core
+@needs_gil
+@pytest.mark.parametrize(
+    "use", [lambda shared: shared.feed(b"<a/>"), lambda shared: shared.finalize(), lambda shared: shared.__init__()]
+)
+def test_a_checker_in_use_refuses_a_second_thread_and_goes_on(use: Callable[[DocumentChecker], object]) -> None:
+    shared = DocumentChecker(stream=True)
+    shared.feed(b"<stream>")
+    stanza = b"<a>" + b"<b c='d'/>" * 200_000 + b"</a>"
+    calls, refusals = [], []
+
+    def intrude() -> None:
+        try:
+            use(shared)
+        except RuntimeError as error:
+            refusals.append(str(error))
+
+    assert lets_others_run(lambda: calls.append(shared.feed(stanza)), 2000, intrude)
+    assert refusals == ["this DocumentChecker is in use by another thread"]
+    assert shared.stanzas == len(calls)
+
+
+@pytest.mark.parametrize("kind", [Encryptor, Decryptor, NamespaceCensus, StanzaStream, DocumentChecker])
+def test_an_object_that_threads_begin_anew_and_feed_refuses_or_begins_anew(kind: Any) -> None:
+    """Pieces end within markup and open many elements, so that there is memory to be held and given back each time."""
+    items = 10 if xep419.isa == "python" else 800
+    piece = b"<stream>" + b"".join(b"<element%d a='b'>" % i for i in range(100)) + b"<a xmlns='http://x'/>" * items
+    piece += b"<open attribute='" + b"v" * 3000
+    options = {Encryptor: {"census": NamespaceCensus()}, Decryptor: {"downgrade": True}}.get(kind, {})
+    shared = kind(**options)
+    feed = shared.feed if hasattr(shared, "feed") else shared.update
+    refusal = f"this {kind.__name__} is in use by another thread"
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        for _ in range(60):
+            try:
+                if chance.random() < 0.4:
+                    shared.__init__(**options)
+                elif chance.random() < 0.1:
+                    (shared.reset if kind is StanzaStream else shared.finalize)()
+                else:
+                    feed(piece)
+            except (xep419.XEP419Error, ValueError):
+                pass
+            except RuntimeError as error:
+                assert str(error) == refusal
+
+    in_threads(work)
+    shared.__init__(**options)
+    feed(b"<stream><a/><a/>")
 
 
 @pytest.mark.core

@@ -223,8 +223,6 @@ cdef void count_names(Census *c, const uint8_t *p, uint64_t base, const Plan *pl
 
 cdef uint64_t count_of(const Census *c, const uint8_t *name, size_t size, uint8_t kind, bint secure) noexcept nogil:
     cdef const Counted *entry
-    if c.slots is NULL:
-        return 0
     entry = entry_of(c, hash_of_name(name, size, kind, secure), name, size, kind, secure)
     return 0 if entry is NULL else entry.count
 

@@ -76,18 +76,23 @@ cdef class DocumentChecker:
     cdef object error
 
     def __init__(self, *, max_markup=1 << 20, stream=False):
+        cdef bint restarts = stream
         limit = operator.index(max_markup)
         if not 1 <= limit <= MOST_BYTES:
             raise ValueError(f"max_markup must be from 1 to {MOST_BYTES}, not {limit}")
-        if self.busy:
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        error = self.error      # goes last: that may run Python
+        self.check_idle()       # after all that may run Python
         self.drop()
         init_checking(&self.place, &self.checking, limit)
-        self.checking.restarts = stream
-        self.checking.text = not stream
+        self.checking.restarts = restarts
+        self.checking.text = not restarts
+        self.error = None
 
     def __dealloc__(self):
         self.drop()
+
+    def __reduce__(self):
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def feed(self, data, /) -> None:
         """Checks the bytes that come next.
@@ -124,12 +129,17 @@ cdef class DocumentChecker:
             the offset is where the unfinished markup begins, or where the document ended.
         """
         self.check_usable()
-        error = error_of_end(&self.place)
-        self.drop()
+        self.busy = True    # errors are made in Python, which lets other threads run
+        try:
+            error = error_of_end(&self.place)
+            self.drop()
+            self.error = again(error) if error is not None else ValueError(
+                f"this {type(self).__name__} was finalized: make a new one for the next document"
+            )
+        finally:
+            self.busy = False
         if error is not None:
-            self.error = again(error)
             raise error
-        self.error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
 
     @property
     def stanzas(self) -> int:
@@ -146,9 +156,13 @@ cdef class DocumentChecker:
         """Where the current document begins, and the offset past its root's start tag; None before that has ended."""
         return (self.checking.header, self.checking.header_end) if self.checking.header_end else None
 
-    cdef int check_usable(self) except -1:
+    cdef int check_idle(self) except -1:
         if self.busy:
             raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        return 0
+
+    cdef int check_usable(self) except -1:
+        self.check_idle()
         if self.error is not None:
             raise again(self.error)
         if not self.place.limit:

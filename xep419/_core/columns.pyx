@@ -266,6 +266,8 @@ def recode_values(
                 plain = rotated(values, back, "values") if back else values
                 acquire(&turned, plain, "values")
                 try:
+                    if turned.n != stored.n:    # an object may give another buffer each time
+                        raise BufferError(f"values must give one buffer, not one of {stored.n} and one of {turned.n} bytes")
                     j.stored = stored.data
                     j.plain = turned.data
                     size = offset_at(&j, j.rows) - offset_at(&j, 0)

@@ -1103,6 +1103,7 @@ cdef class StanzaStream:
     cdef object stream_header
 
     def __init__(self, *, max_stanza=262_144, restricted=True, transform=None):
+        cdef bint restricts = restricted
         limit = operator.index(max_stanza)
         if not 1 <= limit < 1 << 32:
             raise ValueError(f"max_stanza must be from 1 to 4294967295, not {limit}")
@@ -1110,15 +1111,25 @@ cdef class StanzaStream:
             raise TypeError(f"transform must be 'encrypt', 'decrypt' or None, not {type(transform).__name__!r}")
         if transform not in DIRECTIONS:
             raise ValueError(f"transform must be 'encrypt', 'decrypt' or None, not {transform!r}")
-        self.direction = DIRECTIONS[transform]
-        self.place.limit = limit
-        self.place.restricted = restricted
+        cdef int direction = DIRECTIONS[transform]
+        error = self.error      # goes last: that may run Python
+        self.check_idle()       # after all that may run Python
         self.drop()
+        memset(&self.place, 0, sizeof(Place))
+        self.drop()     # room for a few names
+        self.place.limit = limit
+        self.place.restricted = restricts
+        self.direction = direction
+        self.stream_header = None
         begin_document(&self.place)
+        self.error = None
 
     def __dealloc__(self):
         drop_held(&self.place)
         drop_names(&self.place)
+
+    def __reduce__(self):
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def feed(self, data, /) -> list:
         """The stanzas that ``data`` completes; what it leaves open is held back until more comes.
@@ -1175,9 +1186,13 @@ cdef class StanzaStream:
             return b""
         return PyBytes_FromStringAndSize(<const char *>self.place.held, self.place.base - self.place.item)
 
-    cdef int check_usable(self) except -1:
+    cdef int check_idle(self) except -1:
         if self.busy:
             raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        return 0
+
+    cdef int check_usable(self) except -1:
+        self.check_idle()
         if self.error is not None:
             raise again(self.error)
         if not self.place.limit:

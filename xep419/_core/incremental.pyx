@@ -52,16 +52,27 @@ cdef class _Incremental:
     def __dealloc__(self):
         free(self.held)
 
-    cdef int begin(self, int direction, object rounds, object max_markup, object scope, object known_only) except -1:
+    def __reduce__(self):
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    cdef int begin(self, int direction, object rounds, object max_markup, object scope, bint known_only) except -1:
+        """Ready for a document, whatever was before; ``error`` is left to be cleared, which may run Python, at the end."""
         limit = operator.index(max_markup)
         if limit < 1:
             raise ValueError(f"max_markup must be 1 or more, not {limit}")
-        self.direction = direction
-        self.rounds = fold_rounds(rounds)
-        self.max_markup = min(limit, <size_t>-1 >> 1)
-        self.known_only = known_only
-        init_scanner(&self.scanner, scope_bits(scope))
+        cdef size_t most = min(limit, <size_t>-1 >> 1)
+        cdef int folded = fold_rounds(rounds)
+        cdef int scopes = scope_bits(scope)
+        self.check_idle()       # after all that may run Python
         self.reserve(FIRST_BYTES)
+        self.direction = direction
+        self.rounds = folded
+        self.max_markup = most
+        self.known_only = known_only
+        self.held_size = self.offset = 0
+        self.started = False
+        self.quote = 0
+        init_scanner(&self.scanner, scopes)
         return 0
 
     def update(self, data, /) -> bytes:
@@ -124,6 +135,15 @@ cdef class _Incremental:
     cdef int check_usable(self) except -1:
         if self.error is not None:
             raise self.error
+        return self.check_begun()
+
+    cdef int check_begun(self) except -1:
+        self.check_idle()
+        if self.held is NULL:
+            raise RuntimeError(f"this {type(self).__name__} was never initialized")
+        return 0
+
+    cdef int check_idle(self) except -1:
         if self.busy:
             raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
         return 0
@@ -279,11 +299,19 @@ cdef class NamespaceCensus(_Incremental):
     cdef size_t whole       # bytes of the documents given whole
     cdef bint counts_for_other
 
-    def __cinit__(self, *, places=0, **_):
-        init_census(&self.table, places_to_keep(places))
-
     def __init__(self, *, scope=ALL, max_markup=1 << 20, places=0):
-        self.begin(1, 0, max_markup, scope, True)
+        cdef Census table
+        error = self.error      # goes last: that may run Python
+        init_census(&table, places_to_keep(places))
+        try:
+            self.begin(1, 0, max_markup, scope, True)
+        except BaseException:
+            free_census(&table)
+            raise
+        free_census(&self.table)
+        self.table = table
+        self.whole = 0
+        self.error = None
 
     def __dealloc__(self):
         free_census(&self.table)
@@ -337,13 +365,12 @@ cdef class NamespaceCensus(_Incremental):
 
         :returns: counts by (name with its references resolved, kind, whether it is secure).
         """
-        self.check_idle()
-        return counts_of(&self.table)
-
-    cdef int check_idle(self) except -1:
-        if self.busy:
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        return 0
+        self.check_begun()
+        self.busy = True    # keys are made in Python, which lets other threads run
+        try:
+            return counts_of(&self.table)
+        finally:
+            self.busy = False
 
     def places(self) -> dict:
         """The first places of each name: byte offsets in what came by update(), ascending.
@@ -352,8 +379,12 @@ cdef class NamespaceCensus(_Incremental):
 
         :returns: lists by the keys of :meth:`counts`, of at most as many as ``places`` asked for.
         """
-        self.check_idle()
-        return places_of(&self.table)
+        self.check_begun()
+        self.busy = True    # as in counts()
+        try:
+            return places_of(&self.table)
+        finally:
+            self.busy = False
 
     def count_of(self, name, kind, /) -> int:
         """How often one name came so far, as it is written here: without references.
@@ -362,8 +393,9 @@ cdef class NamespaceCensus(_Incremental):
         """
         cdef bytes raw = name.encode("utf-8", "surrogateescape")
         cdef uint8_t bits = scope_bits(kind)
-        self.check_idle()
-        return count_of(&self.table, <const uint8_t *><const char *>raw, len(raw), bits, is_secure(name))
+        cdef bint secure = is_secure(name)
+        self.check_begun()      # after all that may run Python
+        return count_of(&self.table, <const uint8_t *><const char *>raw, len(raw), bits, secure)
 
     cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
         self.count_plan(p, self.offset, plan, freely)
@@ -405,7 +437,7 @@ cdef class NamespaceCensus(_Incremental):
         return 0
 
     cdef int count_for_other(self, const uint8_t *p, size_t base, const Plan *plan, bint freely) except -1:
-        self.check_idle()
+        self.check_begun()
         self.busy = True
         try:
             return self.count_plan(p, base, plan, freely)
@@ -428,15 +460,18 @@ cdef class Encryptor(_Incremental):
     cdef NamespaceCensus census
 
     def __init__(self, *, upgrade=True, rounds=2, max_markup=1 << 20, scope=ALL, census=None):
+        cdef int direction = 1 if upgrade else 0
         if census is not None:
             if not isinstance(census, NamespaceCensus):
                 raise TypeError(f"census must be a NamespaceCensus or None, not {type(census).__name__!r}")
-            if not upgrade:
+            if not direction:
                 raise ValueError("census needs upgrade=True: without it no names are looked for")
-        self.begin(1 if upgrade else 0, rounds, max_markup, scope, True)
+        before = self.error, self.census    # go last: that may run Python
+        self.begin(direction, rounds, max_markup, scope, True)
         self.census = census
         if census is not None:
             self.census.counts_for_other = True
+        self.error = None
 
     cdef object spliced(self, const uint8_t *p, size_t n, Plan *plan, bint freely):
         if self.census is not None:
@@ -456,4 +491,6 @@ cdef class Decryptor(_Incremental):
     """
 
     def __init__(self, *, downgrade=False, rounds=2, max_markup=1 << 20, scope=ALL, known_only=True):
+        error = self.error      # goes last: that may run Python
         self.begin(-1 if downgrade else 0, rounds, max_markup, scope, known_only)
+        self.error = None

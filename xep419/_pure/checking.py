@@ -5,6 +5,9 @@ No byte of an element is kept but the names of those that are open and the piece
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from .._grammar import CODES, FAULT_CODES, SPACE, again, fault, not_a_stanza, not_alone
 from ..errors import XEP419Error
 from .cipher import to_bytes
@@ -24,11 +27,15 @@ _MOST_BYTES = (1 << 32) - 1
 class _Checker(Framer):
     """``limit`` is that of one tag, reference or XML declaration, and that of the names of all open elements."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit, False)
-        self._completed_stanzas = 0
-        self._boundary = 0
-        self._header: tuple[int, int] | None = None
+    _completed_stanzas = _boundary = 0
+    _header: tuple[int, int] | None = None
+
+    @contextlib.contextmanager
+    def _set_up_checking(self, limit: int) -> Iterator[None]:
+        with self._set_up(limit, False):
+            self._completed_stanzas = self._boundary = 0
+            self._header = None
+            yield
 
     def _markup(self) -> int | None:
         """Where the markup begins that is being read and must be held back whole."""
@@ -82,30 +89,24 @@ class DocumentChecker(_Checker):
     """Checks that an XML document that comes in pieces is well-formed; nothing of it is given back."""
 
     def __init__(self, *, max_markup: int = 1 << 20, stream: bool = False) -> None:
-        super().__init__(limit_of("max_markup", max_markup))
-        self._restarts = bool(stream)
-        self._text = not stream
+        restarts = bool(stream)
+        with self._set_up_checking(limit_of("max_markup", max_markup)):
+            self._restarts = restarts
+            self._text = not restarts
 
     def feed(self, data: Buffer | str, /) -> None:
         """Checks the bytes that come next."""
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        try:
-            self._check_usable()
+        with self._used():
             self._advance(to_bytes(data))
-        finally:
-            self._in_use.release()
 
     def finalize(self) -> None:
         """Checks that the document may end here. The object takes no more after this."""
-        if self._in_use.locked():
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        self._check_usable()
-        error = self._unfinished()
-        if error is not None:
-            self._error = again(error)
-            raise error
-        self._error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
+        with self._used():
+            error = self._unfinished()
+            if error is not None:
+                self._error = again(error)
+                raise error
+            self._error = ValueError(f"this {type(self).__name__} was finalized: make a new one for the next document")
 
     @property
     def stanzas(self) -> int:
@@ -128,9 +129,9 @@ class _Stanza(_Checker):
     _restarts = False
 
     def __init__(self) -> None:
-        super().__init__(_MOST_BYTES)
-        self._where = IN_ROOT
-        self._names = [b""]
+        with self._set_up_checking(_MOST_BYTES):
+            self._where = IN_ROOT
+            self._names = [b""]
 
     def _take_stanza(self) -> None:
         super()._take_stanza()

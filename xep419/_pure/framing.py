@@ -7,11 +7,11 @@ One rule makes every chunking alike: each byte is judged when it comes, and in t
 
 from __future__ import annotations
 
-import _thread
+import contextlib
 import functools
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .._grammar import (
     ACTIONS,
@@ -29,6 +29,7 @@ from .._grammar import (
 from ..errors import XEP419Error
 from ..names import Scope
 from .cipher import rotate, to_bytes
+from .exclusive import Exclusive
 from .namespaces import find, splice_down, splice_up
 
 TYPE_CHECKING = False
@@ -73,22 +74,27 @@ def limit_of(name: str, limit: int) -> int:
     return count
 
 
-class Framer:
+class Framer(Exclusive):
     """The walk through a document; its subclasses say what is kept of it and for how long."""
 
     #: whether a second XML declaration or stream header between stanzas begins a new document
     _restarts = True
     #: whether text may stand in the root itself
     _text = False
+    _where = BEFORE_ROOT
+    _error: BaseException | None = None
 
-    def __init__(self, limit: int, restricted: bool) -> None:
-        self._limit = limit
-        self._restricted = restricted
-        self._in_use = _thread.allocate_lock()
-        self._error: BaseException | None = None
-        self._buffer = bytearray()  # the bytes held back, and while it is read the piece behind them
-        self._base = 0  # stream offset of the buffer's first byte
-        self._begin_document()
+    @contextlib.contextmanager
+    def _set_up(self, limit: int, restricted: bool) -> Iterator[None]:
+        """Ready for a document; within it, a subclass sets what it has besides."""
+        with self._initializing():
+            self._limit = limit
+            self._restricted = restricted
+            self._error = None
+            self._buffer = bytearray()  # the bytes held back, and while it is read the piece behind them
+            self._base = 0  # stream offset of the buffer's first byte
+            self._begin_document()
+            yield
 
     def _begin_document(self) -> None:
         self._begin = self._item = self._base
@@ -130,9 +136,12 @@ class Framer:
             self._buffer = self._buffer[done:]  # not del: the old one would keep its room
             self._base += done
 
-    def _check_usable(self) -> None:
-        if self._error is not None:
-            raise again(self._error)
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        with self._used_alone():
+            if self._error is not None:
+                raise again(self._error)
+            yield
 
     # -- what a subclass says -------------------------------------------------------------------------------
 
@@ -404,22 +413,22 @@ class Framer:
 class StanzaStream(Framer):
     """One direction of an XMPP stream (RFC 6120) cut into its first-level elements."""
 
+    _header: bytes | None = None
+
     def __init__(self, *, max_stanza: int = 262_144, restricted: bool = True, transform: str | None = None) -> None:
         limit = limit_of("max_stanza", max_stanza)
         if transform is not None and not isinstance(transform, str):
             raise TypeError(f"transform must be 'encrypt', 'decrypt' or None, not {type(transform).__name__!r}")
         if transform not in _TRANSFORMS:
             raise ValueError(f"transform must be 'encrypt', 'decrypt' or None, not {transform!r}")
-        self._transform = _TRANSFORMS[transform]
-        self._header: bytes | None = None
-        super().__init__(limit, bool(restricted))
+        function = _TRANSFORMS[transform]
+        with self._set_up(limit, bool(restricted)):
+            self._transform = function
+            self._header = None
 
     def feed(self, data: Buffer | str, /) -> list[bytes]:
         """The stanzas that ``data`` completes; what it leaves open is held back until more comes."""
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        try:
-            self._check_usable()
+        with self._used():
             self._stanzas: list[bytes] = []
             try:
                 self._advance(to_bytes(data))
@@ -427,18 +436,14 @@ class StanzaStream(Framer):
                 error.stanzas = tuple(self._stanzas)
                 raise
             return self._stanzas
-        finally:
-            self._in_use.release()
 
     def reset(self) -> None:
         """Begins a new document; what was held back is dropped."""
-        if self._in_use.locked():
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        self._check_usable()
-        self._base += len(self._buffer)
-        self._buffer.clear()
-        self._header = None
-        self._begin_document()
+        with self._used():
+            self._base += len(self._buffer)
+            self._buffer.clear()
+            self._header = None
+            self._begin_document()
 
     @property
     def header(self) -> bytes | None:
@@ -450,7 +455,7 @@ class StanzaStream(Framer):
 
     @property
     def pending(self) -> bytes:
-        return bytes(self._buffer)
+        return bytes(self._buffer) if self._begun and not self._in_use.locked() else b""
 
     def _room(self, end: int) -> int:
         return self._item + self._limit if self._in_item else end

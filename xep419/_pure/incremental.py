@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import operator
 import re
@@ -12,6 +11,7 @@ from .._encoding import HEAD_BYTES, check_encoding
 from ..errors import LimitExceededError, XEP419Error
 from ..names import Scope, is_secure, resolve_references
 from .cipher import fold_rounds, rotate, to_bytes
+from .exclusive import Exclusive
 from .namespaces import find, scope_bits, splice_down, splice_up
 from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Finding, Scanner
 
@@ -53,20 +53,28 @@ def max_markup_of(limit: int) -> int:
     return count
 
 
-class _Incremental:
-    def __init__(self, direction: int, rounds: int, max_markup: int, scope: Scope, known_only: bool) -> None:
-        self._direction = direction
-        self._rounds = fold_rounds(rounds)
-        self._max_markup = max_markup_of(max_markup)
-        self._known_only = known_only
-        self._scanner = Scanner(scope_bits(scope))
-        self._pending = bytearray()
-        self._offset = 0  # input bytes before the pending ones
-        self._base = 0  # the same, before the piece that is spliced
-        self._started = False
-        self._tag_end: TagEnd | None = None
-        self._error: BaseException | None = None
-        self._in_use = _thread.allocate_lock()
+class _Incremental(Exclusive):
+    _error: BaseException | None = None
+
+    @contextlib.contextmanager
+    def _set_up(
+        self, direction: int, rounds: int, max_markup: int, scope: Scope, known_only: bool = True
+    ) -> Iterator[None]:
+        """Ready for a document; within it, a subclass sets what it has besides."""
+        folded, limit, scopes = fold_rounds(rounds), max_markup_of(max_markup), scope_bits(scope)
+        with self._initializing():
+            self._direction = direction
+            self._rounds = folded
+            self._max_markup = limit
+            self._known_only = known_only
+            self._scanner = Scanner(scopes)
+            self._pending = bytearray()
+            self._offset = 0  # input bytes before the pending ones
+            self._base = 0  # the same, before the piece that is spliced
+            self._started = False
+            self._tag_end: TagEnd | None = None
+            self._error = None
+            yield
 
     def _take(self, data: Buffer | str) -> bytes:
         self._check_usable()
@@ -83,15 +91,6 @@ class _Incremental:
     def _check_usable(self) -> None:
         if self._error is not None:
             raise self._error
-
-    @contextlib.contextmanager
-    def _used_alone(self) -> Iterator[None]:
-        if not self._in_use.acquire(blocking=False):
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
-        try:
-            yield
-        finally:
-            self._in_use.release()
 
     def _update(self, data: Buffer | str) -> bytes:
         piece = to_bytes(data)
@@ -156,17 +155,19 @@ MOST_NAMES, LONGEST_NAME = 65536, 1024
 class NamespaceCensus(_Incremental):
     """Counts the names in ``scope`` of a document that comes piece by piece."""
 
+    _counts_for_other = False
+    _insecure = _secure = _overflow = 0
+
     def __init__(self, *, scope: Scope = Scope.ALL, max_markup: int = 1 << 20, places: int = 0) -> None:
-        super().__init__(1, 0, max_markup, scope, True)
-        self._most_places = operator.index(places)
-        if not 0 <= self._most_places <= 1000:
-            raise ValueError(f"places must be 0 to 1000, not {self._most_places}")
-        self._places: dict[tuple[bytes, int, bool], list[int]] = {}
-        self._whole = 0  # bytes of the documents given whole
-        self._counts_for_other = False
-        self._counted: dict[tuple[bytes, int, bool], int] = {}
-        self._totals = [0, 0]  # insecure, secure
-        self._overflow = 0
+        most_places = operator.index(places)
+        if not 0 <= most_places <= 1000:
+            raise ValueError(f"places must be 0 to 1000, not {most_places}")
+        with self._set_up(1, 0, max_markup, scope):
+            self._most_places = most_places
+            self._places: dict[tuple[bytes, int, bool], list[int]] = {}
+            self._whole = 0  # bytes of the documents given whole
+            self._counted: dict[tuple[bytes, int, bool], int] = {}
+            self._insecure = self._secure = self._overflow = 0
 
     def update(self, data: Buffer | str, /) -> None:
         """Counts the names that ``data`` completes."""
@@ -189,11 +190,11 @@ class NamespaceCensus(_Incremental):
 
     @property
     def insecure(self) -> int:
-        return self._totals[False]
+        return self._insecure
 
     @property
     def secure(self) -> int:
-        return self._totals[True]
+        return self._secure
 
     @property
     def overflow(self) -> int:
@@ -201,30 +202,27 @@ class NamespaceCensus(_Incremental):
 
     def counts(self) -> dict[tuple[str, Scope, bool], int]:
         """How often each name came so far, in order of first appearance."""
-        self._check_idle()
         counts: dict[tuple[str, Scope, bool], int] = {}
-        for (raw, kind, secure), count in self._counted.items():
-            key = resolve_references(raw), Scope(kind), secure
-            counts[key] = counts.get(key, 0) + count
+        with self._used_alone():
+            for (raw, kind, secure), count in self._counted.items():
+                key = resolve_references(raw), Scope(kind), secure
+                counts[key] = counts.get(key, 0) + count
         return counts
 
     def places(self) -> dict[tuple[str, Scope, bool], list[int]]:
         """The first places of each name, by the keys of ``counts``."""
-        self._check_idle()
         places: dict[tuple[str, Scope, bool], list[int]] = {}
-        for raw, kind, secure in self._counted:
-            key = resolve_references(raw), Scope(kind), secure
-            places.setdefault(key, []).extend(self._places.get((raw, kind, secure), ()))
+        with self._used_alone():
+            for raw, kind, secure in self._counted:
+                key = resolve_references(raw), Scope(kind), secure
+                places.setdefault(key, []).extend(self._places.get((raw, kind, secure), ()))
         return {key: sorted(found)[: self._most_places] for key, found in places.items()}
 
     def count_of(self, name: str, kind: Scope, /) -> int:
         """How often one name came so far, as it is written here: without references."""
-        self._check_idle()
-        return self._counted.get((name.encode("utf-8", "surrogateescape"), scope_bits(kind), is_secure(name)), 0)
-
-    def _check_idle(self) -> None:
-        if self._in_use.locked():
-            raise RuntimeError(f"this {type(self).__name__} is in use by another thread")
+        key = name.encode("utf-8", "surrogateescape"), scope_bits(kind), is_secure(name)
+        with self._used_alone():
+            return self._counted.get(key, 0)
 
     def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
         self._count(data, self._base, found)
@@ -232,7 +230,8 @@ class NamespaceCensus(_Incremental):
 
     def _count(self, data: bytes, base: int, found: list[Finding]) -> None:
         for name in found:
-            self._totals[name.secure] += 1
+            self._secure += name.secure
+            self._insecure += not name.secure
             key = data[name.start : name.end], name.kind, name.secure
             if len(key[0]) > LONGEST_NAME or (key not in self._counted and len(self._counted) == MOST_NAMES):
                 self._overflow += 1
@@ -273,9 +272,10 @@ class Encryptor(_Transform):
                 raise TypeError(f"census must be a NamespaceCensus or None, not {type(census).__name__!r}")
             if not upgrade:
                 raise ValueError("census needs upgrade=True: without it no names are looked for")
-            census._counts_for_other = True
-        super().__init__(1 if upgrade else 0, rounds, max_markup, scope, True)
-        self._census = census
+        with self._set_up(1 if upgrade else 0, rounds, max_markup, scope):
+            self._census = census
+            if census is not None:
+                census._counts_for_other = True
 
     def _spliced(self, data: bytes, found: list[Finding]) -> bytes:
         if self._census is not None:
@@ -295,4 +295,5 @@ class Decryptor(_Transform):
         scope: Scope = Scope.ALL,
         known_only: bool = True,
     ) -> None:
-        super().__init__(-1 if downgrade else 0, rounds, max_markup, scope, bool(known_only))
+        with self._set_up(-1 if downgrade else 0, rounds, max_markup, scope, bool(known_only)):
+            pass
