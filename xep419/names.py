@@ -62,6 +62,23 @@ else:
         __slots__ = ()
 
 
+if TYPE_CHECKING:
+
+    class Place(NamedTuple):
+        source: str
+        offset: int
+
+else:
+
+    class Place(namedtuple("Place", "source offset")):
+        """A byte of a source."""
+
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return f"{self.source}: byte {self.offset}"
+
+
 _UPGRADES = (("http:", "http"), ("urn:xmpp:", "urn:xmpp"))
 _DOWNGRADES = (("https:", "http"), ("urn:xmpps:", "urn:xmpp"))
 

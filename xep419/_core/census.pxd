@@ -42,3 +42,4 @@ cdef void count_names(Census *c, const uint8_t *p, uint64_t base, const Plan *pl
 cdef uint64_t count_of(const Census *c, const uint8_t *name, size_t size, uint8_t kind, bint secure) noexcept nogil
 cdef dict counts_of(const Census *c)
 cdef dict places_of(const Census *c)
+cdef tuple found_of(const Census *c, object source)

@@ -13,7 +13,7 @@ from libc.string cimport memchr, memmove
 import operator
 
 from .buffers cimport ASCII, GIL_RELEASE_BYTES, UTF8, Source, acquire, new_bytes, release
-from .census cimport Census, count_names, count_of, counts_of, free_census, init_census, places_of
+from .census cimport Census, count_names, count_of, counts_of, found_of, free_census, init_census, places_of
 from .cipher cimport fold_rounds, rotate, rotated
 from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
 from .scanner cimport (
@@ -383,6 +383,19 @@ cdef class NamespaceCensus(_Incremental):
         self.busy = True    # as in counts()
         try:
             return places_of(&self.table)
+        finally:
+            self.busy = False
+
+    def found(self, source, /) -> tuple:
+        """:meth:`counts` and :meth:`places` at once, in less time.
+
+        :param source: what was read, for the places.
+        :returns: the counts, and the places as tuples of :class:`xep419.names.Place`, by the same keys.
+        """
+        self.check_begun()
+        self.busy = True    # as in counts()
+        try:
+            return found_of(&self.table, source)
         finally:
             self.busy = False
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from .._encoding import HEAD_BYTES, check_encoding
 from ..errors import LimitExceededError, XEP419Error
-from ..names import Scope, is_secure, resolve_references
+from ..names import Place, Scope, is_secure, resolve_references
 from .cipher import fold_rounds, rotate, to_bytes
 from .exclusive import Exclusive
 from .namespaces import find, scope_bits, splice_down, splice_up
@@ -217,6 +217,13 @@ class NamespaceCensus(_Incremental):
                 key = resolve_references(raw), Scope(kind), secure
                 places.setdefault(key, []).extend(self._places.get((raw, kind, secure), ()))
         return {key: sorted(found)[: self._most_places] for key, found in places.items()}
+
+    def found(
+        self, source: str, /
+    ) -> tuple[dict[tuple[str, Scope, bool], int], dict[tuple[str, Scope, bool], tuple[Place, ...]]]:
+        """``counts`` and ``places`` at once, these as tuples of Place."""
+        places = self.places().items()
+        return self.counts(), {key: tuple(Place(source, offset) for offset in found) for key, found in places}
 
     def count_of(self, name: str, kind: Scope, /) -> int:
         """How often one name came so far, as it is written here: without references."""

@@ -6,11 +6,11 @@ counts; it changes nothing, decrypts nothing and checks no signature.
 
 from __future__ import annotations
 
+from ..names import Place
 from .auditor import MOST_PROBLEMS, Auditor
 from .census import MOST_DISTINCT, MOST_NAMES
 from .documents import MOST_HELD
 from .e2ee import FACTS, Scheme
-from .places import Place
 from .report import (
     AuditReport,
     FactLearned,

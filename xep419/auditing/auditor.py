@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from ..errors import EncodingError, UnsupportedArchiveError, XEP419Error
-from ..names import Scope
+from ..names import Place, Scope
 from ..namespaces import NamespaceCensus
 from ..stream import StanzaStream
 from .census import NameCensus, SchemeCensus
 from .documents import MOST_HELD, DocumentReader
 from .e2ee import OTR, SCANNED, SOUGHT, mentions_otr, read
-from .places import InDocument, InRows, Locator, Place
+from .places import InDocument, InRows, Locator
 from .report import AuditReport, Problem, SourceAudited, Transport
 from .sources import Advance, Archive, Document, StoredStanza, parts
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: bytes of stored stanzas that are scanned at once
 _BATCH = 1 << 18
+_DECLARATIONS = Scope.DECLARATIONS  # a class attribute of an enumeration is found in Python
 #: problems that are kept
 MOST_PROBLEMS = 1000
 
@@ -196,8 +197,9 @@ class _Names:
             except XEP419Error as error:
                 self.error = error
         declared = []
+        count_of = self.census.count_of
         for name, seen in self._seen.items():
-            count = self.census.count_of(name, Scope.DECLARATIONS)
+            count = count_of(name, _DECLARATIONS)
             if count != seen:
                 self._seen[name] = count
                 declared.append(name.encode())

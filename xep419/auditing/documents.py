@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import XEP419Error
+from ..names import Place
 from ..stream import StanzaStream
-from .places import Place
 from .report import Problem, Transport
 
 #: bytes of one first-level element that are held

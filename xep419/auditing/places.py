@@ -1,21 +1,17 @@
-"""Where something stands: a source and a byte in it; and how to tell that from an offset in what is read."""
+"""Where something stands: how to tell a source and a byte in it from an offset in what is read."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, repeat
-from typing import NamedTuple, Protocol
+from itertools import accumulate
+from typing import Protocol
 
+from ..names import Place, Scope
+from ..namespaces import NamespaceCensus
 
-class Place(NamedTuple):
-    """A byte of a source."""
-
-    source: str
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.source}: byte {self.offset}"
+#: of a name: itself, its kind, whether it is secure
+Key = tuple[str, Scope, bool]
 
 
 class Locator(Protocol):
@@ -23,11 +19,12 @@ class Locator(Protocol):
 
     def at(self, offset: int) -> Place: ...
 
-    def all(self, offsets: Iterable[int]) -> Iterable[Place]: ...
+    def found(self, census: NamespaceCensus) -> tuple[dict[Key, int], dict[Key, tuple[Place, ...]]]:
+        """How often each name came in what was read, and its first places."""
 
 
 class InDocument:
-    """What was read is a document, from byte ``start`` on."""
+    """What was read is a document, from byte ``start`` on; a census counts it from its beginning."""
 
     def __init__(self, source: str, start: int = 0) -> None:
         self._source = source
@@ -36,9 +33,8 @@ class InDocument:
     def at(self, offset: int) -> Place:
         return Place(self._source, self._start + offset)
 
-    def all(self, offsets: Iterable[int]) -> Iterable[Place]:
-        fields = zip(repeat(self._source), map(self._start.__add__, offsets), strict=False)
-        return map(tuple.__new__, repeat(Place), fields)  # takes a third of Place's own time
+    def found(self, census: NamespaceCensus) -> tuple[dict[Key, int], dict[Key, tuple[Place, ...]]]:
+        return census.found(self._source)
 
 
 class InRows:
@@ -52,5 +48,6 @@ class InRows:
         row = bisect_right(self._starts, offset) - 1
         return Place(self._places[row], offset - self._starts[row])
 
-    def all(self, offsets: Iterable[int]) -> Iterable[Place]:
-        return map(self.at, offsets)
+    def found(self, census: NamespaceCensus) -> tuple[dict[Key, int], dict[Key, tuple[Place, ...]]]:
+        places = census.places().items()
+        return census.counts(), {key: tuple(map(self.at, offsets)) for key, offsets in places}

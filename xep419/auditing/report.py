@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, NamedTuple
 
-from ..names import Scope, downgrade_name, is_known, upgrade_name
-from .places import Place
+from ..names import Place, Scope, downgrade_name, is_known, upgrade_name
 
 #: of the JSON; a change that a reader of the old form would stumble over makes it another
 FORMAT = 1
