@@ -370,13 +370,15 @@ def encrypt_stanza(
 
 # -- exposure ---------------------------------------------------------------------------------------------
 
-_OUTER_ATTRIBUTES = {
+#: by name, of the outer element
+OUTER_ATTRIBUTES = {
     "from": ExposureKind.SENDER,
     "to": ExposureKind.RECIPIENT,
     "type": ExposureKind.TYPE,
     "id": ExposureKind.ID,
 }
-_CHILD_TEXTS = {
+#: by the local name of a child of the outer element
+CHILD_TEXTS = {
     "body": ExposureKind.BODY,
     "subject": ExposureKind.SUBJECT,
     "thread": ExposureKind.THREAD,
@@ -438,7 +440,7 @@ class _ExposureReader(_StanzaReader):
         if name == "xml:lang":
             return ExposureKind.LANGUAGE
         kind = ExposureKind.ATTRIBUTE
-        return kind if self._path else _OUTER_ATTRIBUTES.get(name, kind)
+        return kind if self._path else OUTER_ATTRIBUTES.get(name, kind)
 
     def _close(self, _name: str) -> None:
         at = self.parser.CurrentByteIndex
@@ -458,7 +460,7 @@ class _ExposureReader(_StanzaReader):
         self._text.clear()
         name = self._path[-1].name
         local = name.rpartition(":")[2]
-        kind = _CHILD_TEXTS.get(local, ExposureKind.TEXT) if len(self._path) == 2 else ExposureKind.TEXT
+        kind = CHILD_TEXTS.get(local, ExposureKind.TEXT) if len(self._path) == 2 else ExposureKind.TEXT
         if kind is not ExposureKind.TEXT or value.strip(" \t\r\n"):
             self._tell(kind, value, self._text_start, end, name)
 

@@ -16,7 +16,7 @@ from xml.parsers import expat
 
 from ..errors import RestrictedXMLError
 from ..names import downgrade_name, upgrade_name
-from ..stanza import EncryptedStanza, ExposureKind, StanzaPart, exposed
+from ..stanza import CHILD_TEXTS, OUTER_ATTRIBUTES, EncryptedStanza, ExposureKind, StanzaPart, exposed
 
 
 class Scheme(enum.Enum):
@@ -83,6 +83,10 @@ FACTS = (
     _HINT,
     _ATTRIBUTE,
 )
+_SIZE, _LANGUAGE, _TEXT = ExposureKind.SIZE.value, ExposureKind.LANGUAGE.value, ExposureKind.TEXT.value
+_NOTHING: dict[str, str] = {}
+_OUTER = {name: kind.value for name, kind in OUTER_ATTRIBUTES.items()}
+_TEXTS = {name: kind.value for name, kind in CHILD_TEXTS.items()}
 _NAMED = {"stamp": _TIMESTAMP, "sid": _DEVICE, "rid": _DEVICE}
 
 Fact = tuple[str, str]
@@ -133,7 +137,8 @@ def read(data: bytes) -> Iterator[Encrypted]:
         raise
     for carrier in reader.carriers:
         if carrier.schemes or carrier.announced:
-            yield _judged(data, carrier)
+            told = reader.told if reader.is_plain else _told_by_exposed(data, carrier)
+            yield _judged(carrier, told)
 
 
 class _Carrier:
@@ -149,19 +154,30 @@ class _Carrier:
         self.facts: set[Fact] = set()
 
 
-def _judged(data: bytes, carrier: _Carrier) -> Encrypted:
+def _told_by_exposed(data: bytes, carrier: _Carrier) -> set[Fact]:
+    """What the clear bytes of any stanza tell besides its elements."""
     start, end = carrier.start, carrier.end
     spans = [(first - start, last - start) for first, last, _ in carrier.ciphertexts]
-    stanza = EncryptedStanza(data[start:end], part=StanzaPart.CONTENTS, spans=spans)
-    facts = carrier.facts
-    for kind, value, _start, _end, name in exposed(stanza):
+    told: set[Fact] = set()
+    for kind, value, _, _, name in exposed(EncryptedStanza(data[start:end], part=StanzaPart.CONTENTS, spans=spans)):
         if kind is ExposureKind.ATTRIBUTE:
-            facts.add((_NAMED[name], value) if name in _NAMED else (_ATTRIBUTE, f"{name}={value}"))
+            told.add(_attribute_fact(name, value))
         elif kind not in (ExposureKind.ELEMENT, ExposureKind.NAMESPACE):
-            facts.add((kind.value, value))
+            told.add((kind.value, value))
+    return told
+
+
+def _attribute_fact(name: str, value: str) -> Fact:
+    return (_NAMED[name], value) if name in _NAMED else (_ATTRIBUTE, f"{name}={value}")
+
+
+def _judged(carrier: _Carrier, told: set[Fact]) -> Encrypted:
+    start, end = carrier.start, carrier.end
+    facts = carrier.facts | told
     covered: dict[Scheme, int] = {}
     for first, last, scheme in carrier.ciphertexts:
         covered[scheme] = covered.get(scheme, 0) + last - first
+        facts.add((_SIZE, str(last - first)))
     schemes = carrier.schemes
     if len(schemes) > 1:
         schemes.pop(Scheme.EME, None)
@@ -187,10 +203,18 @@ class _Element:
 
 
 class _Reader:
-    """One pass of expat: the stanzas, the schemes' elements in them, and where ciphertext stands."""
+    """One pass of expat: the stanzas, the schemes' elements in them, and where ciphertext stands.
+
+    Of most it also tells what :func:`xep419.stanza.exposed` would, which takes another pass: ``told``, if ``is_plain``
+    still holds at the end. That is a stanza with no other inside, ciphertext that is text alone, and nothing between
+    the tags but text: then a text is covered as a whole or not at all, and there is nothing to refuse.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.carriers: list[_Carrier] = []
+        self.told: set[Fact] = set()
+        self.is_plain = b"<!" not in data and b"<?" not in data
+        self._texts: list[str] = []  # since the last tag
         self._data = data
         self._path: list[_Element] = []
         self._bindings: dict[str, list[str]] = {}
@@ -225,8 +249,13 @@ class _Reader:
         if not self._in_ciphertext:
             carrier.facts.add((_ELEMENT, f"{{{namespace}}}{local}" if namespace else local))
             self._note(element, namespace, attributes)
+        if self.is_plain:
+            self._tell_text()
+            self._tell_attributes(attributes)
         if parent is not None:
             parent.childless = False
+            if parent.ciphertext is not None:
+                self.is_plain = False
             if parent.local == "forwarded" and local == "delay":
                 parent.times.add((_TIMESTAMP, attributes.get("stamp", "")))
         self._path.append(element)
@@ -245,6 +274,7 @@ class _Reader:
             return parent.carrier
         carrier = _Carrier(self._parser.CurrentByteIndex, len(self._path), nesting + 1)
         self.carriers.append(carrier)
+        self.is_plain = self.is_plain and parent is None
         if parent is not None and parent.local == "forwarded":
             parent.forwarded.append(carrier)
         return carrier
@@ -268,6 +298,7 @@ class _Reader:
         self._in_ciphertext = element.ciphertext is not None
 
     def _read_text(self, text: str) -> None:
+        self._texts.append(text)
         element = self._path[-1]
         if element.text_start < 0:
             element.text_start = self._parser.CurrentByteIndex
@@ -275,7 +306,7 @@ class _Reader:
             self._otr_head += text[:_OTR_HEAD]
 
     def _close(self, _name: str) -> None:
-        element = self._path.pop()
+        element = self._path[-1]
         at = self._parser.CurrentByteIndex
         carrier = element.carrier
         for prefix in element.prefixes:
@@ -284,20 +315,46 @@ class _Reader:
             forwarded.facts |= element.times
         if element.ciphertext is not None:
             self._in_ciphertext = False
-            if 0 <= element.text_start < at:
-                self._take_ciphertext(carrier, element.ciphertext, element.text_start, at)
+            if 0 <= element.text_start < at and self._take_ciphertext(
+                carrier, element.ciphertext, element.text_start, at
+            ):
+                self._texts.clear()
+        self._tell_text()
+        self._path.pop()
         if len(self._path) == carrier.depth:
             carrier.end = self._end_of(element, at)
 
-    def _take_ciphertext(self, carrier: _Carrier, scheme: Scheme, start: int, end: int) -> None:
+    def _tell_attributes(self, attributes: dict[str, str]) -> None:
+        own = _NOTHING if self._path else _OUTER
+        for name, value in attributes.items():
+            if name in own:
+                self.told.add((own[name], value))
+            elif name == "xml:lang":
+                self.told.add((_LANGUAGE, value))
+            elif name != "xmlns" and not name.startswith("xmlns:"):
+                self.told.add(_attribute_fact(name, value))
+
+    def _tell_text(self) -> None:
+        """The text before a tag."""
+        if not self._texts:
+            return
+        value = "".join(self._texts)
+        self._texts.clear()
+        kind = _TEXTS.get(self._path[-1].local, _TEXT) if len(self._path) == 2 else _TEXT
+        if kind != _TEXT or value.strip(" \t\r\n"):
+            self.told.add((kind, value))
+
+    def _take_ciphertext(self, carrier: _Carrier, scheme: Scheme, start: int, end: int) -> bool:
+        """Whether it is one."""
         if scheme is Scheme.OTR:
             if not self._otr_head.startswith("?OTR"):
-                return
+                return False
             if not _is_otr_data(self._otr_head):
                 carrier.announced.add(scheme)
-                return
+                return False
             carrier.schemes[scheme] = "?OTR"
         carrier.ciphertexts.append((start, end, scheme))
+        return True
 
     def _end_of(self, element: _Element, at: int) -> int:
         """Past the element: expat tells where its end tag begins or, of a tag that closes itself, where it ends."""
