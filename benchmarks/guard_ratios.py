@@ -161,12 +161,51 @@ def conversation(size: int) -> bytes:
     return b"<stream:stream>" + once * (1 + size // len(once)) + b"</stream:stream>"
 
 
-def test_audit_against_scan(guard: Guard) -> None:
-    document = conversation(16 * MIB)
+FEATURE = b"<feature var='http://example.org/protocol/%d'/>"
+ENCRYPTED = (
+    b"<message to='romeo@montague.example' from='juliet@capulet.example/balcony' id='%d' type='chat'>"
+    b"<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='%d'>"
+    b"<key rid='%d'>MwohBfRyoBgjkGwJpw5pRbvhVVpmXM4NTyyeZXVoYHGQHPEQ</key><iv>BASE64ENCODED==</iv></header>"
+    b"<payload>%s</payload></encrypted><encryption xmlns='urn:xmpp:eme:0' namespace='eu.siacs.conversations.axolotl' "
+    b"name='OMEMO'/><store xmlns='urn:xmpp:hints'/></message>"
+)
+
+
+def features(names: int) -> bytes:
+    """One answer of service discovery in which every name is another."""
+    return (
+        b"<stream:stream><iq><query>" + b"".join(FEATURE % i for i in range(names)) + b"</query></iq></stream:stream>"
+    )
+
+
+def with_encryption(size: int, apart: int) -> bytes:
+    """A conversation of about ``size`` bytes with an OMEMO message after every so many bytes."""
+    clear = conversation(size).removesuffix(b"</stream:stream>")
+    starts = [clear.index(b"<message", at) for at in range(apart, len(clear) - MIB // 16, apart)]
+    pieces = [clear[start:end] for start, end in zip([0, *starts], [*starts, len(clear)], strict=True)]
+    made = [ENCRYPTED % (i, i % 7, i % 5, b"QUJD" * 40) for i in range(len(starts))]
+    rest = [piece for pair in zip(made, pieces[1:], strict=True) for piece in pair]
+    return b"".join([pieces[0], *rest, b"</stream:stream>"])
+
+
+#: by the row and what it is
+AUDITED: dict[str, Callable[[], bytes]] = {
+    "audit/scan recorded": lambda: conversation(16 * MIB),
+    "audit/scan 300 names": lambda: features(300),
+    "audit/scan 5000 names": lambda: features(5000),
+    "audit/scan encrypted every 128 KiB": lambda: with_encryption(8 * MIB, 128 * KIB),
+    "audit-encrypted/scan every 8 KiB": lambda: with_encryption(4 * MIB, 8 * KIB),
+}
+
+
+@pytest.mark.parametrize("kind", AUDITED)
+def test_audit_against_scan(guard: Guard, kind: str) -> None:
+    document = AUDITED[kind]()
     refs, report = xep419.scan(document), xep419.audit(document)
     assert sum(name.occurrences for name in report.names) == len(refs)
     assert not report.problems
-    guard("audit/scan", "audit(document)", "scan(document)", given() | {"document": document}, 9)
+    assert report.encrypted.stanzas == document.count(b"<encrypted ")
+    guard(kind, "audit(document)", "scan(document)", given() | {"document": document}, 9)
 
 
 def test_upgrade_against_re(guard: Guard, stream: bytes) -> None:

@@ -19,7 +19,18 @@ from hypothesis import strategies as st
 
 import xep419
 from xep419 import Scope
-from xep419.auditing import MOST_DISTINCT, MOST_HELD, MOST_PROBLEMS, Auditor, Place, Problem, Scheme, Transport, schema
+from xep419.auditing import (
+    MOST_DISTINCT,
+    MOST_HELD,
+    MOST_PROBLEMS,
+    Auditor,
+    Place,
+    Problem,
+    Scheme,
+    Transport,
+    e2ee,
+    schema,
+)
 from xep419.auditing.report import SchemeFound
 
 pytestmark = pytest.mark.any_isa
@@ -255,6 +266,37 @@ def test_ciphertext_within_ciphertext_is_counted_once() -> None:
     stanza = f"<message><encrypted xmlns='urn:xmpp:omemo:2'><payload>a{inner}</payload></encrypted></message>"
     found = only_scheme(stanza)
     assert (found.stanzas, found.covered) == (1, len("a" + inner))
+
+
+PIECES = [
+    "<body>hello</body>",
+    "<body> </body><subject xml:lang='de'>Gr&#252;&#xdf;e</subject><thread/>",
+    "<body>?OTR:AAMDJjsn&amp;</body>",
+    "<body>?OTRv3?</body>",
+    "<encrypted xmlns='urn:xmpp:omemo:2'><header sid='7'>\n<key rid='9'>a2V5</key></header><payload>cGF5</payload></encrypted>",
+    "<encrypted xmlns='urn:xmpp:omemo:2'><payload>a&lt;b<x y='z'>t</x>c</payload></encrypted>",
+    "<encrypted xmlns='urn:xmpp:omemo:2'><payload><![CDATA[cGF5]]></payload></encrypted>",
+    "<encrypted xmlns='urn:xmpp:omemo:2'><payload/><key rid=''> </key></encrypted>",
+    "<openpgp xmlns='urn:xmpp:openpgp:0'>b3BlbnBncA==</openpgp>",
+    "<x xmlns='jabber:x:encrypted'>qANQR1DBwU4DX7jmYZnncm</x>",
+    "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>",
+    "<delay xmlns='urn:xmpp:delay' stamp='2002-09-10T23:08:25Z'> late <a b=\"'\">deep<c/>er</a></delay>",
+    "<forwarded xmlns='urn:xmpp:forward:0'><message from='a@b'><body>within</body></message></forwarded>",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6), st.booleans())
+def test_one_pass_tells_what_two_do(pieces: list[str], prefixed: bool) -> None:
+    """What is told of a plain stanza on the way is what ``exposed`` finds in it, and that of any other comes from there."""
+    outer = "c:message xmlns:c='jabber:client'" if prefixed else "message"
+    data = f"<{outer} from='a@b' to='c' type='chat' id='1' other='x'>{''.join(pieces)}</{outer.split()[0]}>".encode()
+    reader = e2ee._Reader(data)
+    reader.read()
+    assert reader.is_plain == (not any(part in data for part in (b"<x y", b"<![", b"<forwarded")))
+    carrier = reader.carriers[0]
+    sizes = {("size", str(end - start)) for start, end, _ in carrier.ciphertexts}
+    if reader.is_plain:
+        assert reader.told | sizes == e2ee._told_by_exposed(data, carrier)
 
 
 def test_different_values_are_counted_up_to_a_bound() -> None:

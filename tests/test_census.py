@@ -23,6 +23,7 @@ from test_stream import damaged
 import xep419
 from xep419 import EncodingError, Encryptor, LimitExceededError, Scope, scan
 from xep419._pure.incremental import NamespaceCensus as Twin
+from xep419.names import Place
 from xep419.namespaces import NamespaceCensus
 
 Counts = dict[tuple[str, Scope, bool], int]
@@ -332,6 +333,12 @@ def test_the_first_places_are_kept_for_any_chunking(document: bytes, kept: int) 
         census.finalize()
         assert census.places() == {key: places[:kept] for key, places in expected.items()}
         assert list(census.places()) == list(census.counts())
+        counts, found = census.found("a source")
+        assert list(counts.items()) == list(census.counts().items())
+        assert list(found.items()) == [
+            (key, tuple(Place("a source", at) for at in places)) for key, places in census.places().items()
+        ]
+        assert all(type(place) is Place for places in found.values() for place in places)
 
 
 def test_places_of_many_names_are_kept_apart() -> None:
@@ -347,6 +354,10 @@ def test_places_of_one_name_written_in_two_ways_are_one_list() -> None:
     census = NamespaceCensus(places=3)
     census.update(b"<a xmlns='http:b'/><a xmlns='&#104;ttp:b'/><a xmlns='http:b'/><a xmlns='&#104;ttp:b'/>")
     assert census.places() == {("http:b", Scope.DECLARATIONS, False): [10, 29, 53]}
+    assert census.found("s") == (
+        {("http:b", Scope.DECLARATIONS, False): 4},
+        {("http:b", Scope.DECLARATIONS, False): (Place("s", 10), Place("s", 29), Place("s", 53))},
+    )
 
 
 def test_places_are_those_in_the_encryptors_input() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import _thread
 import contextlib
 from collections.abc import Iterator
-from typing import NoReturn, TypeVar
 
-_Self = TypeVar("_Self", bound="Exclusive")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, TypeVar
+
+    _Self = TypeVar("_Self", bound="Exclusive")
 
 
 class Exclusive:

@@ -109,7 +109,10 @@ class _Tally:
         self.covered += covered
         self.clear += size - covered
         for fact, values in facts.items():
-            self.facts.setdefault(fact, _FactCensus()).add(values)
+            census = self.facts.get(fact)
+            if census is None:
+                census = self.facts[fact] = _FactCensus()
+            census.add(values)
         if len(self.places) < places:
             self.places.append(place)
 
