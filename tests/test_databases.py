@@ -211,6 +211,11 @@ CORRUPT: list[tuple[object, str, int | None]] = [
         "the stanza is in the compressed form of ejabberd's compress_xml, which cannot be rewritten",
         None,
     ),
+    (
+        b"\x01\xff\x00",
+        "the stanza is in the compressed form of ejabberd's compress_xml, which cannot be rewritten",
+        None,
+    ),
 ]
 
 
@@ -277,6 +282,7 @@ class TestWhatIsLeftAlone:
             (None, 7, stanza(3)),
             (4, 8, stanza(4)),
             (4, 8, stanza(5)),
+            ("m", 9, stanza(6)),
         ]:
             query(path, "INSERT INTO ofmessagearchive VALUES (?, ?, 'a', 5, ?, '')", message, conversation, value)
         tally = run(path, rounds_to=1)
@@ -285,9 +291,10 @@ class TestWhatIsLeftAlone:
             "ofmessagearchive conversationid=7 messageid=None: a column that tells the row from others is NULL",
             "ofmessagearchive conversationid=8 messageid=4: another row has the same key",
             "ofmessagearchive conversationid=8 messageid=4: another row has the same key",
+            "ofmessagearchive conversationid=9 messageid=m: a column that tells the row from others holds no whole number",
         ]
         stored = query(path, "SELECT stanza FROM ofmessagearchive ORDER BY rowid")
-        assert stored == [(rot13(stanza(1, "s")).encode(),), (None,), *[(stanza(n).encode(),) for n in (3, 4, 5)]]
+        assert stored == [(rot13(stanza(1, "s")).encode(),), (None,), *[(stanza(n).encode(),) for n in (3, 4, 5, 6)]]
 
     def test_a_row_with_the_key_of_one_that_holds_a_stanza(self, tmp_path: Path) -> None:
         """Where nothing keeps the keys apart: the row that holds none stays."""
@@ -762,4 +769,4 @@ def test_the_extra_is_named_where_a_driver_is_missing(monkeypatch: pytest.Monkey
 @pytest.fixture(autouse=True)
 def _no_connection_outlives_its_test() -> Iterator[None]:
     yield
-    connections_module._engine.cache_clear()
+    connections_module._engine_of.cache_clear()

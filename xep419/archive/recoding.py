@@ -15,8 +15,6 @@ from ..namespaces import NamespaceCensus, encrypt_many, match_upgraded
 
 #: bytes of an XML document that one tag may have
 MAX_MARKUP = 1 << 20
-#: what no well-formed stanza has, and no rotation makes
-_SEPARATOR = b"\0"
 
 
 class IncrementalRecoder:
@@ -101,21 +99,13 @@ class Recoding:
         :raises RestorationError: taking the inserted letters out of ``recoded``, rotated back, does not give
             ``original``, rotated back.
         """
-        plain, upgraded = self.plain(original), self.decoded(recoded)
-        if plain == upgraded:
-            return 0
-        _original, _upgraded, letters = match_upgraded(plain, upgraded, final=True)
+        return self.prove_all([original], [recoded])
+
+    def prove_all(self, originals: Sequence[bytes], recoded: Sequence[bytes]) -> int:
+        """:meth:`prove` of every stanza; which one is at fault is not told."""
+        decoded = [rot13(data) for data in recoded] if self.rounds_to % 2 else recoded
+        pairs = zip(self.plains(originals), decoded, strict=True)
+        letters = sum(match_upgraded(plain, upgraded, final=True)[2] for plain, upgraded in pairs)
         if letters and not self.upgrade:
             raise RestorationError("no letter is expected to be inserted, but names were upgraded", offset=0)
         return letters
-
-    def prove_all(self, originals: Sequence[bytes], recoded: Sequence[bytes]) -> int:
-        """:meth:`prove` of every stanza in one comparison, which does not tell which one is at fault.
-
-        They are set side by side with NUL between them. No letter that is inserted is one, so where the originals have
-        no other, each NUL meets its like, and with it each stanza.
-        """
-        old, new = _SEPARATOR.join(originals), _SEPARATOR.join(recoded)
-        if len(originals) == len(recoded) and old.count(_SEPARATOR) == len(originals) - 1:
-            return self.prove(old, new)
-        return sum(self.prove(one, other) for one, other in zip(originals, recoded, strict=True))

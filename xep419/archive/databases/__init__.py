@@ -8,6 +8,7 @@ often a lost one is tried again is decided elsewhere.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -29,7 +30,7 @@ from .openers import other_openers
 from .reflection import add_index, drop_index, find_schema, has_index, insecure_elsewhere, stanza_column
 from .rows import Column, RowsUnit, account, recode
 from .schemas import SCHEMAS, Schema, StanzaTable
-from .statements import Row, read, selection
+from .statements import Row, octets, read, selection
 
 __all__ = ["SCHEMAS", "Database", "RowsUnit", "Schema", "StanzaTable", "open_database"]
 
@@ -41,7 +42,12 @@ _LOCK = 0x584550303431
 
 
 def open_database(
-    address: str, *, schema: str | None = None, recoding: Recoding | None = None, verify: bool = True
+    address: str,
+    *,
+    schema: str | None = None,
+    recoding: Recoding | None = None,
+    verify: bool = True,
+    read_only: bool = False,
 ) -> Database:
     """The SQL archive at a URL, or at an SQLite file's path.
 
@@ -49,32 +55,41 @@ def open_database(
     :param schema: ``prosody``, ``ejabberd`` or ``openfire``; told by the tables where it is None.
     :param recoding: what is done to each stanza; XEP-0419's encryption where it is None.
     :param verify: whether each range is read back and proved before it is committed.
+    :param read_only: whether no job is to follow: an SQLite file, and its log, stay as they are to the byte.
     :raises UnsupportedArchiveError: it holds no stanzas that we know of; the message says what it holds.
     :raises ArchiveError: it cannot be reached.
     :raises ImportError: its driver is not installed; the message names the extra.
     """
     url = database_url(address)
     try:
-        with connect(url) as connection:
+        with connect(url, read_only=read_only) as connection:
             found = find_schema(connection, schema)
             columns = tuple(stanza_column(connection, table) for table in found.tables)
     except BaseException:
         close_connections(url)
         raise
-    return Database(url, found, columns, recoding or Recoding(), verify)
+    return Database(url, found, columns, recoding or Recoding(), verify, read_only=read_only)
 
 
 class Database:
     """An SQL archive. Use as a context manager, or :meth:`close` it; its units work without it."""
 
     def __init__(
-        self, url: sqlalchemy.URL, schema: Schema, columns: tuple[Column, ...], recoding: Recoding, verify: bool
+        self,
+        url: sqlalchemy.URL,
+        schema: Schema,
+        columns: tuple[Column, ...],
+        recoding: Recoding,
+        verify: bool,
+        *,
+        read_only: bool = False,
     ) -> None:
         self._url = url
         self._schema = schema
         self._columns = columns
         self._recoding = recoding
         self._verify = verify
+        self._connect = functools.partial(connect, url, read_only=read_only)
         self._job: progress.Job | None = None
 
     def __repr__(self) -> str:
@@ -110,7 +125,7 @@ class Database:
 
     def count(self) -> int:
         """Rows that hold a stanza now, in all tables."""
-        with connect(self._url) as connection:
+        with self._connect() as connection:
             counts = (selection(connection, table, "COUNT(*)") for table in self._schema.tables)
             return sum(connection.select(sql, *values)[0][0] for sql, values in counts)
 
@@ -122,7 +137,7 @@ class Database:
 
         :raises ArchiveError: another job has it.
         """
-        with connect(self._url) as connection:
+        with self._connect() as connection:
             if connection.dialect == "sqlite":
                 yield
                 return
@@ -155,7 +170,7 @@ class Database:
         """
         if not while_in_use:
             self._refuse_in_use()
-        with connect(self._url) as connection:
+        with self._connect() as connection:
             bounds = {table.name: self._bounds(connection, table) for table in self._schema.tables}
             new = progress.Job(job_id, self._recoding, bounds)
             self._job = progress.begin(connection, new)
@@ -177,7 +192,7 @@ class Database:
 
     def finish(self) -> None:
         """Forgets the job: the table of its progress and its indexes are dropped."""
-        with connect(self._url) as connection:
+        with self._connect() as connection:
             for table in self._schema.tables:
                 drop_index(connection, table)
             progress.finish(connection)
@@ -185,7 +200,7 @@ class Database:
 
     def forget(self, job_id: str) -> None:
         """Finishes a job that is done, if it is the one that the database knows: it was killed in doing so."""
-        with connect(self._url) as connection:
+        with self._connect() as connection:
             known = progress.read_job(connection)
         if known is not None and known.name == job_id:
             self.finish()
@@ -193,7 +208,8 @@ class Database:
     @staticmethod
     def _bounds(connection: Connection, table: StanzaTable) -> progress.Range:
         key = connection.quoted(table.key)
-        sql = f"SELECT MIN({key}), MAX({key}) FROM {connection.quoted(table.name)}"
+        name = connection.quoted(table.name)
+        sql = f"SELECT (SELECT MIN({key}) FROM {name}), (SELECT MAX({key}) FROM {name})"
         ((low, high),) = connection.select(sql)
         return (0, 0) if low is None else (low - 1, high)
 
@@ -209,7 +225,7 @@ class Database:
             raise ArchiveError("expected a job to have begun, but begin() was not called")
         for column in self._columns:
             low, high = self._job.bounds.get(column.table.name, (0, 0))
-            with connect(self._url) as connection:
+            with self._connect() as connection:
                 done = progress.done(connection, column.table.name)
             for first, last in self._ranges(column.table, low, high, rows, done):
                 yield RowsUnit(self._url, column, first, last, self._recoding, self._verify)
@@ -221,7 +237,7 @@ class Database:
         at = low
         for first, last in [*done, (high, high)]:
             while at < first:
-                with connect(self._url) as connection:
+                with self._connect() as connection:
                     end = self._end(connection, table, at, first, rows)
                 yield at, end
                 at = end
@@ -232,8 +248,8 @@ class Database:
     @staticmethod
     def _end(connection: Connection, table: StanzaTable, at: int, most: int, rows: int) -> int:
         """The key, ``most`` at most, up to which ``rows`` rows or :data:`BYTES` lie behind ``at``."""
-        key, stanza = connection.quoted(table.key), connection.quoted(table.stanza)
-        start, values = selection(connection, table, f"{key} AS page_key, LENGTH({stanza}) AS size")
+        key = connection.quoted(table.key)
+        start, values = selection(connection, table, f"{key} AS page_key, {octets(connection, table)} AS size")
         page = f"{start} AND {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {rows:d}"
         sums = f"SELECT COUNT(*), MAX(page_key), SUM(size) FROM ({page}) AS page"
         ((count, end, size),) = connection.select(sums, *values, at, most)
@@ -271,14 +287,14 @@ class Database:
 
     def elsewhere(self) -> list[tuple[str, int]]:
         """Where else insecure names stand, in the server's own columns, which are left alone; with numbers of rows."""
-        with connect(self._url) as connection:
+        with self._connect() as connection:
             return insecure_elsewhere(connection, self._schema)
 
     def _batches(self) -> Iterator[tuple[Column, Sequence[Row]]]:
         """All rows that hold a stanza, some at a time, in the order of their keys."""
         for column in self._columns:
             table = column.table
-            with connect(self._url) as connection:
+            with self._connect() as connection:
                 low, high = self._bounds(connection, table)
                 indexed = has_index(connection, table)
                 if not indexed:  # only PostgreSQL's readers can hold a cursor without being in anyone's way
@@ -287,6 +303,6 @@ class Database:
                     for batch in connection.stream(ROWS, start + order, *values):
                         yield column, batch
             for first, last in self._ranges(table, low, high, ROWS, []) if indexed else ():
-                with connect(self._url) as connection:
+                with self._connect() as connection:
                     batch = read(connection, table, first, last)
                 yield column, batch

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ...errors import ArchiveError, UnsupportedArchiveError
+from .sqlite_files import open_to_read, sqlite_file, why_unreadable
 
 #: the drivers that are tested, by what a URL may call the database; the extra that brings each
 _DRIVERS = {
@@ -34,7 +35,8 @@ _CONNECT: dict[str, dict[str, Any]] = {
     "mysql": {"charset": "utf8mb4", "connect_timeout": 30},
 }
 _SESSION = {
-    "sqlite": (),
+    # a unit's pages: what does not fit is read anew, and written before the transaction ends
+    "sqlite": ("PRAGMA cache_size = -16384",),
     "postgresql": (f"SET lock_timeout = '{_PATIENCE}s'",),
     "mysql": (
         # A value too long is an error, never cut off.
@@ -66,23 +68,11 @@ def database_url(address: str) -> sqlalchemy.URL:
     if kind not in _DRIVERS:
         raise UnsupportedArchiveError(f"expected a database of sqlite, postgresql, mysql or mariadb, got {kind!r}")
     url = url.set(drivername=_DRIVERS[kind][0])
-    return url.set(database=_sqlite_file(url.database)) if kind == "sqlite" else url
-
-
-def _sqlite_file(path: str | None) -> str:
-    if not path or path == ":memory:":
-        raise UnsupportedArchiveError("expected the path of an SQLite file, got a database in memory")
-    path = os.path.realpath(path)
-    if path != path.encode("utf-8", "replace").decode():
-        raise UnsupportedArchiveError(f"{path}: expected a name in UTF-8, which a database's URL can hold: rename it")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise ArchiveError(f"{path}: {error.strerror}") from error
-    if head != b"SQLite format 3\0":
-        raise UnsupportedArchiveError(f"{path}: this is not an SQLite database")
-    return path
+    if kind != "sqlite":
+        return url
+    if url.query:  # another spelling of the file would be another job
+        raise UnsupportedArchiveError(f"expected the URL of an SQLite file without options, got {', '.join(url.query)}")
+    return url.set(database=sqlite_file(url.database))
 
 
 def _dialect(url: sqlalchemy.URL) -> str:
@@ -91,19 +81,26 @@ def _dialect(url: sqlalchemy.URL) -> str:
 
 
 @functools.cache
-def _engine(url: sqlalchemy.URL, _process: int) -> sqlalchemy.Engine:
+def _engine_of(url: sqlalchemy.URL, _process: int, reads_file: bool) -> sqlalchemy.Engine:
     dialect = _dialect(url)
     # A file is opened sooner than a pooled connection is found fit; a server's are few and dear.
-    pool: dict[str, Any] = {"poolclass": NullPool} if dialect == "sqlite" else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"poolclass": NullPool} if dialect == "sqlite" else {"pool_pre_ping": True}
+    if reads_file:
+        options["creator"] = lambda: open_to_read(str(url.database), **_CONNECT[dialect])
     try:
         engine = sqlalchemy.create_engine(
-            url, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=_CONNECT[dialect], **pool
+            url, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=_CONNECT[dialect], **options
         )
     except (ImportError, NoSuchModuleError) as error:
         driver, extra = _DRIVERS[url.drivername.partition("+")[0]]
         raise ImportError(f"{driver} databases need a driver ({error}): pip install 'xep419[{extra}]'") from None
     sqlalchemy.event.listen(engine, "connect", functools.partial(_prepare, dialect))
     return engine
+
+
+def _engine(url: sqlalchemy.URL, read_only: bool = False) -> sqlalchemy.Engine:
+    """This process's."""
+    return _engine_of(url, os.getpid(), read_only and _dialect(url) == "sqlite")
 
 
 def _prepare(dialect: str, connection: Any, _record: object) -> None:
@@ -117,21 +114,32 @@ def _prepare(dialect: str, connection: Any, _record: object) -> None:
 
 
 def close_connections(url: sqlalchemy.URL) -> None:
-    """Closes this process's idle connections to a database."""
-    _engine(url, os.getpid()).dispose()
+    """Closes this process's idle connections to a database; a file's never are idle."""
+    _engine(url).dispose()
 
 
 @contextlib.contextmanager
 def _told(url: sqlalchemy.URL) -> Iterator[None]:
     """Raises ``ArchiveError`` for whatever goes wrong between us and the database; without values or passwords."""
-    driver = _engine(url, os.getpid()).dialect.loaded_dbapi
+    driver = _engine(url).dialect.loaded_dbapi
     try:
         yield
     except (SQLAlchemyError, driver.Error) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        reason = _reason(url, str(getattr(error, "orig", None) or error))
         raise ArchiveError(f"{url.set(query={}).render_as_string()}: {reason}") from error
     except (OSError, UnicodeError) as error:
         raise ArchiveError(f"{url.set(query={}).render_as_string()}: {error}") from error
+
+
+#: what SQLite says of a file that it may only read, and could not without a change to it
+_REFUSED = ("attempt to write a readonly database", "unable to open database file")
+
+
+def _reason(url: sqlalchemy.URL, told: str) -> str:
+    """An error of a driver in one line, or what it means."""
+    if told in _REFUSED and _dialect(url) == "sqlite":
+        told = why_unreadable(str(url.database)) or told
+    return " ".join(told.split())
 
 
 class Connection:
@@ -159,6 +167,20 @@ class Connection:
             rows = result.cursor.fetchall() if result.cursor else ()  # SQLAlchemy's own rows cost as much again
             result.close()
             return rows
+
+    def select_encoded(self, sql: str, *values: object) -> Sequence[Sequence[Any]]:
+        """:meth:`select`, but an SQLite file's text comes as the bytes that it is, where these are UTF-8.
+
+        Of a text of some hundred letters, decoding and encoding take as long as reading it.
+        """
+        if self.dialect != "sqlite" or self.select("PRAGMA encoding")[0][0] != "UTF-8":
+            return self.select(sql, *values)
+        driver: Any = self._connection.connection.driver_connection
+        usual, driver.text_factory = driver.text_factory, bytes
+        try:
+            return self.select(sql, *values)
+        finally:
+            driver.text_factory = usual
 
     def stream(self, size: int, sql: str, *values: object) -> Iterator[Sequence[Sequence[Any]]]:
         """The rows ``size`` at a time, from a cursor on the server; in a transaction, which this begins and ends."""
@@ -200,15 +222,15 @@ class Connection:
 
 
 @contextlib.contextmanager
-def connect(url: sqlalchemy.URL) -> Iterator[Connection]:
+def connect(url: sqlalchemy.URL, *, read_only: bool = False) -> Iterator[Connection]:
     """A connection out of this process's pool.
 
+    :param read_only: whether an SQLite file is to stay as it is, down to its log.
     :raises ArchiveError: the database cannot be reached.
     """
     with contextlib.ExitStack() as held:
         with _told(url):
-            engine = _engine(url, os.getpid())
-            connection = held.enter_context(engine.connect())
+            connection = held.enter_context(_engine(url, read_only).connect())
         try:
             yield Connection(url, connection)
         except BaseException:

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy
 
@@ -37,7 +37,9 @@ class Capacity(NamedTuple):
     charset: str | None = None
 
     def size(self, value: Value) -> int:
-        if self.charset is None or isinstance(value, bytes):
+        if self.charset is None:
+            return len(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+        if isinstance(value, bytes):
             return len(value)
         width = {"ucs2": 2, "utf16": 2, "utf16le": 2, "utf32": 4}.get(self.charset)
         if width:
@@ -99,18 +101,15 @@ class _Unfit(Exception):
 
 
 def _original(value: object, recoding: Recoding) -> bytes:
-    if isinstance(value, str):
-        try:
-            original = value.encode()
-        except UnicodeEncodeError as error:  # a surrogate escape: see connections
-            offset = len(value[: error.start].encode())
-            raise _Unfit(f"expected text in UTF-8, got byte 0x{ord(value[error.start]) & 0xFF:02X}", offset) from None
-    elif isinstance(value, bytes):
-        original = value
-    else:
+    if not isinstance(value, (str, bytes)):
         raise _Unfit(f"expected text or bytes, got {type(value).__name__}")
+    original = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     if original[:1] == _COMPRESSED:
         raise _Unfit("the stanza is in the compressed form of ejabberd's compress_xml, which cannot be rewritten")
+    try:
+        original.decode()
+    except UnicodeDecodeError as error:
+        raise _Unfit(f"expected text in UTF-8, got byte 0x{original[error.start]:02X}", error.start) from None
     if recoding.check:
         try:
             check_stanza(recoding.plain(original))
@@ -121,14 +120,20 @@ def _original(value: object, recoding: Recoding) -> bytes:
 
 def _texts(rows: Sequence[Row], recoding: Recoding) -> list[bytes] | None:
     """:func:`_original` of all rows at once; None where that says anything of one, which is then for it to tell."""
+    values: list[Any] = [row[-1] for row in rows]
+    kinds = set(map(type, values))
     try:
-        originals = [row[-1].encode() for row in rows]
+        if kinds == {str}:
+            values = [value.encode() for value in values]
+        elif kinds != {bytes}:
+            return None
         if recoding.check:
-            deque(map(check_stanza, recoding.plains(originals)), maxlen=0)  # refuses the compressed, too
-            return originals
-    except (AttributeError, UnicodeEncodeError, XEP419Error):
+            deque(map(check_stanza, recoding.plains(values)), maxlen=0)  # refuses the compressed and other encodings
+            return values
+        deque(map(bytes.decode, values), maxlen=0)
+    except (UnicodeError, XEP419Error):
         return None
-    return None if any(original.startswith(_COMPRESSED) for original in originals) else originals
+    return None if any(value.startswith(_COMPRESSED) for value in values) else values
 
 
 def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Sequence[Row]:
@@ -140,6 +145,8 @@ def _told_apart(table: StanzaTable, rows: Sequence[Row], tally: Tally) -> Sequen
     for row in rows:
         if None in row[:-1]:
             tally.skip(table.place(row), "a column that tells the row from others is NULL")
+        elif not all(isinstance(value, int) for value in row[:-1]):
+            tally.skip(table.place(row), "a column that tells the row from others holds no whole number")
         elif times[table.identify(row)] > 1:
             tally.skip(table.place(row), "another row has the same key")
         else:
@@ -173,7 +180,9 @@ def recode(column: Column, rows: Sequence[Row], recoding: Recoding, tally: Tally
     table, capacity, _loose = column
     fit, originals = _fit(table, _told_apart(table, rows, tally), recoding, tally)
     recoded = recoding.stanzas(originals)
-    news = [new.decode() if isinstance(row[-1], str) else new for row, new in zip(fit, recoded, strict=True)]
+    news: list[Value] = [
+        new.decode() if isinstance(row[-1], str) else new for row, new in zip(fit, recoded, strict=True)
+    ]
     changes = Changes(list(fit), news, originals, recoded)
     if capacity.limit is None:
         return changes

@@ -62,7 +62,8 @@ class StanzaTable:
 
     def place(self, row: Iterable[object]) -> str:
         """A row, given by its first values, as an operator would find it: ``prosodyarchive sort_id=17``."""
-        values = zip(self.identity, row, strict=False)
+        told = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in row)
+        values = zip(self.identity, told, strict=False)
         return " ".join((self.name, *(f"{column}={value}" for column, value in values)))
 
 

@@ -35,11 +35,17 @@ def _holds_stanza(connection: Connection, table: StanzaTable) -> tuple[str, tupl
     return f"{connection.quoted(table.only[0])} = ?", table.only[1:]
 
 
+def octets(connection: Connection, table: StanzaTable) -> str:
+    """The bytes of a stanza, to which letters need not be counted."""
+    stanza = connection.quoted(table.stanza)
+    return f"LENGTH(CAST({stanza} AS BLOB))" if connection.dialect == "sqlite" else f"OCTET_LENGTH({stanza})"
+
+
 def read(connection: Connection, table: StanzaTable, first: int, last: int) -> Sequence[Row]:
-    """The rows with keys in (first, last], in order."""
+    """The rows with keys in (first, last], in order; of SQLite, text as bytes (:meth:`Connection.select_encoded`)."""
     start, values = selection(connection, table)
     key = connection.quoted(table.key)
-    return connection.select(f"{start} AND {key} > ? AND {key} <= ? ORDER BY {key}", *values, first, last)
+    return connection.select_encoded(f"{start} AND {key} > ? AND {key} <= ? ORDER BY {key}", *values, first, last)
 
 
 def update(
@@ -64,9 +70,20 @@ def update(
     if untouched:
         return _update_by_function(connection, table, rows, news)
     stanza = connection.quoted(table.stanza)
-    held = " AND ".join(f"{connection.quoted(name)} = ?" for name in (*table.identity, table.stanza))
-    sql = f"UPDATE {connection.quoted(table.name)} SET {stanza} = ? WHERE {held}"
-    return connection.execute_many(sql, [(new, *row) for row, new in zip(rows, news, strict=True)])
+    identity = " AND ".join(f"{connection.quoted(name)} = ?" for name in table.identity)
+    start, pairs = f"UPDATE {connection.quoted(table.name)} SET {stanza} =", zip(rows, news, strict=True)
+    if connection.dialect != "sqlite":
+        return connection.execute_many(
+            f"{start} ? WHERE {identity} AND {stanza} = ?", [(new, *row) for row, new in pairs]
+        )
+    held = f"CAST({stanza} AS BLOB) = CAST(? AS BLOB)"
+    sql = f"{start} {_typed(stanza, '?')} WHERE {identity} AND {held}"
+    return connection.execute_many(sql, [(new, new, *row) for row, new in pairs])
+
+
+def _typed(stanza: str, new: str) -> str:
+    """Text that came as bytes becomes text again; what was stored as bytes stays so."""
+    return f"CASE typeof({stanza}) WHEN 'text' THEN CAST({new} AS TEXT) ELSE {new} END"
 
 
 def _update_by_function(connection: Connection, table: StanzaTable, rows: Sequence[Row], news: Sequence[Value]) -> int:
@@ -84,8 +101,9 @@ def _update_by_function(connection: Connection, table: StanzaTable, rows: Sequen
     stanza, key = connection.quoted(table.stanza), connection.quoted(table.key)
     identity = ", ".join(map(connection.quoted, table.identity))
     condition, values = _holds_stanza(connection, table)
+    new = _typed(stanza, f"xep419_new({identity})")
     sql = (
-        f"UPDATE {connection.quoted(table.name)} SET {stanza} = xep419_new({identity}) WHERE {condition}"
+        f"UPDATE {connection.quoted(table.name)} SET {stanza} = {new} WHERE {condition}"
         f" AND {key} >= ? AND {key} <= ? AND xep419_is_wanted({identity})"
     )
     return connection.execute(sql, *values, rows[0][0], rows[-1][0])
