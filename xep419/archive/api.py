@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ..errors import ArchiveError
 from . import database_job
 from .copying import copying_rate
-from .database_job import DatabaseJob, is_database
+from .database_job import DatabaseJob, is_database, sqlite_path
 from .engines import Engine
 from .files import companions_of
 from .formats import ArchivedStanza
@@ -195,7 +195,7 @@ def status(target: Source, *, journal: Source | None = None) -> Status:
 
     :raises ArchiveError: no job was begun on it.
     """
-    location = Location.of(target)
+    location = _location(target)
     return read_status(Path(journal) if journal is not None else _journal_path(location))
 
 
@@ -207,7 +207,7 @@ def _report(operation: str, roots: list[Root], target: Source | None, settings: 
     return Report(
         operation,
         [str(root.source) for root in roots],
-        None if target is None else str(Location.of(target)),
+        None if target is None else str(_location(target)),
         {
             "rounds_from": recoding.rounds_from,
             "rounds_to": recoding.rounds_to,
@@ -253,7 +253,7 @@ def _roots(sources: list[Source], target: Source | None, in_place: bool) -> list
     for location, kind in zip(locations, databases, strict=True):
         if kind and not location.is_local:
             raise ValueError(f"{location}: a database that is named by its URL is re-encrypted in place")
-    into = Location.of(target)
+    into = _location(target)
     if len(locations) == 1 and not _names_directory(locations[0], target):
         roots = [Root(locations[0], into, "", databases[0])]
     else:
@@ -294,17 +294,22 @@ def _job(
 
 
 def _existing(source: Source) -> Location:
-    location = Location.of(source)
+    location = _location(source)
     if not is_database(source) and not exists(location):
         raise ArchiveError(f"{location}: there is no such file or directory")
     return location
+
+
+def _location(place: Source) -> Location:
+    """A place; an SQLite file's is its path, however it is named: its jobs share a journal."""
+    return Location(path) if (path := sqlite_path(place)) else Location.of(place)
 
 
 def _names_directory(source: Location, target: Source) -> bool:
     """Whether one file is to go into a directory, under its own name."""
     if is_directory(source):
         return False
-    return os.fspath(target).endswith("/") or is_directory(Location.of(target))
+    return os.fspath(target).endswith("/") or is_directory(_location(target))
 
 
 def _refuse_nested(sources: list[Location]) -> None:
@@ -336,7 +341,7 @@ def _sharing_journals(roots: list[Root], target: Source | None) -> list[tuple[Lo
     alone = [root for root in roots if root.is_database]
     if target is None or len(roots) == 1:
         return [(root.target, [root]) for root in roots]
-    return [(Location.of(target), files)] * bool(files) + [(root.target, [root]) for root in alone]
+    return [(_location(target), files)] * bool(files) + [(root.target, [root]) for root in alone]
 
 
 def _journal_path(target: Location) -> Path:

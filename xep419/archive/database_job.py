@@ -40,11 +40,17 @@ _COPY, _ROWS = "copy", "rows"
 
 def is_database(place: str | os.PathLike[str]) -> bool:
     """Whether a source is an SQL database: by its URL, or by how the file begins."""
-    address = os.fspath(place)
-    scheme, separator, _rest = address.partition("://")
-    if separator:
+    scheme, separator, _rest = os.fspath(place).partition("://")
+    if separator and scheme != "file":
         return scheme.partition("+")[0] in _SCHEMES
-    return is_sqlite(Location(address))
+    return is_sqlite(Location.of(place))
+
+
+def sqlite_path(place: str | os.PathLike[str]) -> str | None:
+    """The path in an SQLite file's URL (``sqlite:///path``); None of any other place."""
+    scheme, _separator, rest = os.fspath(place).partition("://")
+    is_plain = scheme.partition("+")[0] == "sqlite" and rest.startswith("/") and "?" not in rest
+    return rest[1:] or None if is_plain else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +127,7 @@ class DatabaseJob:
 
     def _source_now(self) -> str:
         """The fingerprints of the source and of what is not in the file yet."""
-        return fingerprints([self._root.source, *(one for one in _beside(self._root.source) if size_of(one))])
+        return fingerprints([self._root.source, *(one for one in _logs(self._root.source) if size_of(one))])
 
     def _clean(self, token: str) -> None:
         """Removes what a job that is forgotten left of a copy."""
@@ -207,12 +213,13 @@ class DatabaseJob:
 
     def _copy(self, temporary: Location, token: str) -> None:
         """A consistent copy, also while a server writes to the file; its journal files are part of it."""
+        from .databases.sqlite_files import open_to_read
+
         replacement = Replacement(self._root.target, token, temporary=temporary, like=self._root.source)
         replacement.close()
-        address = Path(self._root.source.url).absolute().as_uri()
         try:
             with (
-                contextlib.closing(sqlite3.connect(f"{address}?mode=ro", uri=True)) as source,
+                contextlib.closing(open_to_read(self._root.source.url)) as source,
                 contextlib.closing(sqlite3.connect(temporary.url)) as target,
             ):
                 source.backup(target)
@@ -225,19 +232,23 @@ class DatabaseJob:
 
 
 def _beside(database: Location) -> tuple[Location, ...]:
-    """Where SQLite keeps what is not in the file itself yet."""
-    return tuple(Location(f"{database.url}{suffix}") for suffix in ("-journal", "-wal", "-shm"))
+    """Where SQLite keeps what is not in the file itself yet, and the index of that."""
+    return (*_logs(database), Location(f"{database.url}-shm"))
+
+
+def _logs(database: Location) -> tuple[Location, ...]:
+    return tuple(Location(f"{database.url}{suffix}") for suffix in ("-journal", "-wal"))
 
 
 def refuse_without_stanza(root: Root, settings: Settings) -> None:
     """:raises UnsupportedArchiveError: the database holds no stanzas that we know of; the message says why."""
-    with _opened(root.source.url, settings):
+    with _opened(root.source.url, settings, read_only=settings.dry_run or not root.in_place):
         pass
 
 
 def rehearse(root: Root, settings: Settings, report: Report) -> None:
     """What a job over a database would come to, and where else names stand in it."""
-    with _opened(root.source.url, settings) as database:
+    with _opened(root.source.url, settings, read_only=True) as database:
         report.tally.add(database.rehearse())
         report.units += 1
         for column, rows in database.elsewhere():
@@ -246,14 +257,17 @@ def rehearse(root: Root, settings: Settings, report: Report) -> None:
 
 def stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
     """Every stanza of a database, rotated back."""
-    with _opened(root.source.url, settings) as database:
+    with _opened(root.source.url, settings, read_only=True) as database:
         for place, data in database.stanzas():
             yield ArchivedStanza(f"{root.source}: {place}", data)
 
 
 def prove(root: Root, settings: Settings, report: Report) -> None:
     """Holds a database against the one that a job made of it, stanza by stanza."""
-    with _opened(root.source.url, settings) as source, _opened(root.target.url, settings) as target:
+    with (
+        _opened(root.source.url, settings, read_only=True) as source,
+        _opened(root.target.url, settings, read_only=True) as target,
+    ):
         tally = source.rehearse()
         report.units += 1
         recoded = target.stored()
@@ -287,11 +301,13 @@ def _letters(original: bytes, recoded: bytes, recoding: Recoding) -> int:
 
 
 @contextlib.contextmanager
-def _opened(address: str, settings: Settings) -> Iterator[Database]:
+def _opened(address: str, settings: Settings, *, read_only: bool = False) -> Iterator[Database]:
     from .databases import open_database
 
     try:
-        database = open_database(address, schema=settings.format, recoding=settings.recoding, verify=settings.verify)
+        database = open_database(
+            address, schema=settings.format, recoding=settings.recoding, verify=settings.verify, read_only=read_only
+        )
     except UnsupportedArchiveError as error:
         place = str(Location.of(address))
         if error.message.startswith(place):
