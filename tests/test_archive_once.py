@@ -530,6 +530,26 @@ def test_a_backup_that_is_restored_in_the_middle_of_a_job_is_done_whole(
 
 
 @pytest.mark.usefixtures("small_ranges")
+def test_a_backup_that_was_made_in_the_middle_of_a_job_is_gone_on_with(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the journal knows to be done since is not done in the backup."""
+    advance, backups = database_job.DatabaseJob._advance, []
+
+    def look(job: database_job.DatabaseJob, count: int) -> None:
+        backups.append(database.read_bytes())
+        advance(job, count)
+
+    with monkeypatch.context() as context:
+        context.setattr(database_job.DatabaseJob, "_advance", look)
+        killed_in(monkeypatch, Journal, "finish", database, in_place=True)
+    database.write_bytes(backups[1])
+    report = archive.reencrypt(database, in_place=True, rounds_from=1)
+    assert values(database) == SECURE
+    assert (report.units, report.resumed, report.tally.stanzas) == (4, 2, 12)
+
+
+@pytest.mark.usefixtures("small_ranges")
 @pytest.mark.parametrize("removed", [False, True])
 @pytest.mark.parametrize("where", ["rows", "finish", "place"])
 def test_a_copy_that_is_interrupted_is_rotated_once(

@@ -188,6 +188,21 @@ def run_all(found: Database) -> None:
         unit.run()
 
 
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+def test_an_index_that_was_not_finished_is_made_anew(server: SQLServer, database: str) -> None:
+    """A job that is killed while PostgreSQL makes the index leaves one that is listed and never used."""
+    fill_prosody(server, database, 5, ("BIGSERIAL PRIMARY KEY", "BIGSERIAL"))
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'xep419_prosodyarchive_sort_id'::regclass"
+    with opened(server, database) as found:
+        found.begin("job")
+        assert server.run(database, valid) == [True]
+        server.run(database, valid.replace("SELECT indisvalid FROM pg_index", "UPDATE pg_index SET indisvalid = false"))
+        found.begin("job")
+        assert server.run(database, valid) == [True]
+        assert go_on(found).stanzas == 5
+    assert server.run(database, "SELECT 1 FROM pg_class WHERE relname LIKE 'xep419%'") == []
+
+
 def test_two_jobs_refuse_each_other(server: SQLServer, archive: str) -> None:
     with opened(server, archive) as one, opened(server, archive) as two:
         with one.lock(), pytest.raises(ArchiveError) as caught, two.lock():

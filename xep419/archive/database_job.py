@@ -159,9 +159,10 @@ class DatabaseJob:
             database.finish()
 
     def _units(self, database: Database, journal: Journal) -> Iterator[Unit]:
+        done = database.done()
         for rows in database.units():
             self._observer.found(1, 0)
-            record = journal.lookup(rows.key)
+            record = journal.lookup(rows.key) if rows.key in done else None
             if record is not None:
                 self._count(record.tally)
                 self._report.resumed += 1
@@ -225,7 +226,7 @@ class DatabaseJob:
                 source.backup(target)
         except sqlite3.Error as error:
             self._clean(token)
-            raise ArchiveError(f"{self._root.target}: the database cannot be copied: {error}") from error
+            raise ArchiveError(f"{self._root.source}: cannot be copied to {self._root.target}: {error}") from error
         except BaseException:
             self._clean(token)
             raise

@@ -28,7 +28,7 @@ from . import progress
 from .connections import Connection, close_connections, connect, database_url
 from .openers import other_openers
 from .reflection import add_index, drop_index, find_schema, has_index, insecure_elsewhere, stanza_column
-from .rows import Column, RowsUnit, account, recode
+from .rows import Column, RowsUnit, account, recode, unit_key
 from .schemas import SCHEMAS, Schema, StanzaTable
 from .statements import Row, octets, read, selection
 
@@ -212,6 +212,15 @@ class Database:
         sql = f"SELECT (SELECT MIN({key}) FROM {name}), (SELECT MAX({key}) FROM {name})"
         ((low, high),) = connection.select(sql)
         return (0, 0) if low is None else (low - 1, high)
+
+    def done(self) -> set[str]:
+        """The keys of the units that are done, as the database knows it: its backup may know of fewer."""
+        with self._connect() as connection:
+            return {
+                unit_key(table, *keys)
+                for table in self._schema.tables
+                for keys in progress.done(connection, table.name)
+            }
 
     def units(self, rows: int = ROWS) -> Iterator[RowsUnit]:
         """The ranges of the job that began, in the order of their keys: ``rows`` rows each at most, fewer large ones.

@@ -79,9 +79,18 @@ def has_index(connection: Connection, table: StanzaTable) -> bool:
     """Whether the table can be gone through by its key without a scan for each range."""
     inspector = connection.inspect()
     keys: list[Sequence[str | None]] = [inspector.get_pk_constraint(table.name)["constrained_columns"]]
-    keys += [index["column_names"] for index in inspector.get_indexes(table.name)]
+    unfinished = _unfinished_indexes(connection)
+    keys += [index["column_names"] for index in inspector.get_indexes(table.name) if index["name"] not in unfinished]
     keys += [unique["column_names"] for unique in inspector.get_unique_constraints(table.name)]
     return any(list(columns[:1]) == [table.key] for columns in keys)
+
+
+def _unfinished_indexes(connection: Connection) -> set[str]:
+    """What PostgreSQL lists, but does not use: who made it concurrently was killed."""
+    if connection.dialect != "postgresql":
+        return set()
+    sql = "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid"
+    return {name for (name,) in connection.select(sql)}
 
 
 def _index_name(table: StanzaTable) -> str:

@@ -205,6 +205,11 @@ def account(changes: Changes, recoding: Recoding, tally: Tally) -> None:
     tally.bytes_written += sum(map(len, changes.recoded))
 
 
+def unit_key(table: StanzaTable, first: int, last: int) -> str:
+    """The same for the same range at any time: ``prosodyarchive:(100,2100]``."""
+    return f"{table.name}:({first},{last}]"
+
+
 @dataclasses.dataclass(frozen=True)
 class RowsUnit:
     """One range of keys, to be recoded by :meth:`run`, in any process; ``last`` is in it, ``first`` is not.
@@ -221,8 +226,8 @@ class RowsUnit:
 
     @property
     def key(self) -> str:
-        """The same for the same range at any time: ``prosodyarchive:(100,2100]``."""
-        return f"{self.column.table.name}:({self.first},{self.last}]"
+        """See :func:`unit_key`."""
+        return unit_key(self.column.table, self.first, self.last)
 
     def run(self) -> Tally:
         """Recodes the range, if it is not recorded as done, and tells what it came to.
@@ -241,6 +246,9 @@ class RowsUnit:
             rows = self._read(connection)
             changes = recode(self.column, rows, self.recoding, tally)
             with connection.transaction():
+                known = progress.recorded(connection, table.name, (self.first, self.last))
+                if known is not None:  # by another, meanwhile
+                    return known
                 untouched = version is not None and connection.version() == version
                 changes = self._write(connection, changes, tally, untouched=untouched)
                 account(changes, self.recoding, tally)
