@@ -1,7 +1,9 @@
 """The statements by which rows are read and written, as each database takes them fastest. Knows nothing of values.
 
 A row is written only where it still holds its old value. PostgreSQL's driver sends its statements without waiting for
-each: arrays joined to the table were not faster.
+each. Tried and not worth it, by the processor time of both sides for a row: on PostgreSQL 16 µs this way, 16 with
+arrays joined to the table, 14 to 17 with COPY into a temporary table; on MariaDB 31 with cases, 28 with a list of
+pairs, 33 to 35 joined to a temporary table, to a union or to JSON, 54 with a statement for each.
 """
 
 from __future__ import annotations
