@@ -275,6 +275,28 @@ def test_the_proof_finds_what_is_not_the_same(old: bytes, new: bytes, message: s
     assert str(raised.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"xmp:": "", "stanza": "<a xmlns=\'http:\'/>"}',
+        b'{"stanza": "<a xmlns=\'http:\'/>", "stanza": "<a xmlns=\'http:\'/>"}',
+        b'{"xml": "<a xmlns=\'http:\'/>", "stanza": "<a xmlns=\'http:\'/>"}',
+        b'{"stanza": "<a xmlns=\'htt\\u0070:\'/>"}',
+    ],
+    ids=range(4),
+)
+def test_a_letter_at_another_place_of_the_line_is_found(line: bytes) -> None:
+    source = line + b"\n" + PROVED
+    target, _tally = recode(source)
+    end = target.index(b"\n")
+    assert prove(source, target) == (2, 2)
+    for at in range(line.index(b"p:") if b"p:" in line else 0, len(line)):
+        elsewhere = line[:at] + b"s" + line[at:]
+        if elsewhere != target[:end]:
+            with pytest.raises(RestorationError, match=r"^line 1: "):
+                prove(source, elsewhere + target[end:], field="stanza")
+
+
 # -- any lines ----------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["stanza", "xml", "a", "", 'st"anza', "stanza\\"])
@@ -348,3 +370,24 @@ def test_any_lines_are_recoded_as_the_parser_reads_them(
         assert repr(new) == repr(old)
     proved = prove(source, target, recoding, field="stanza")
     assert proved == (tally.stanzas, tally.insecure.total())
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(records() | TEXTS, min_size=1, max_size=4), st.sampled_from([(0, 2), (1, 1)]), st.data())
+def test_lines_that_are_proved_together_can_be_proved_one_by_one(
+    lines: list[str], rounds: tuple[int, int], data: st.DataObject
+) -> None:
+    recoding = Recoding(rounds_from=rounds[0], rounds_to=rounds[1])
+    source = "\n".join(lines).encode()
+    target, _tally = recode(source, recoding, field="stanza")
+    at = data.draw(st.integers(0, len(target)))
+    letter = rot13(b"s", rounds=rounds[0])
+    changed = data.draw(st.sampled_from([target, target[:at] + letter + target[at:], source]))
+    if changed.count(b"\n") != source.count(b"\n"):
+        return
+    pairs = list(zip(source.split(b"\n"), changed.split(b"\n"), strict=True))
+    try:
+        together = jsonl._prove_together(pairs, "stanza", recoding)
+    except RestorationError:
+        return
+    assert jsonl._prove_one_by_one(pairs, 1, "stanza", recoding) == together

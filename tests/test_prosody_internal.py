@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xep419
-from xep419.archive.formats import Proved, lua, recognise
+from xep419.archive.formats import Proved, lua, lua_stanza, recognise
 from xep419.archive.formats.prosody_internal import ProsodyInternal
 from xep419.archive.recoding import Recoding
 from xep419.archive.tally import Tally
@@ -322,6 +322,53 @@ def test_no_bytes_are_lost_or_changed_whatever_comes(before: bytes, after: bytes
     assert prove(FORMAT, [source], [target], recoding) == Proved(tally.stanzas, tally.letters)
 
 
+#: in pairs or more of one layout, or nearly
+ALIKE = [
+    item(b'["xmlns"] = "http://x";'),
+    item(b'["xmlns"] = "a&\\"<";'),
+    item(b'["xmlns"] = "a\\q";'),
+    item(b'["xmlnz"] = "http://x";'),
+    item(b'["xmlns"] = 1;'),
+    item(b'["xmlns"] = "http://x"; ["when"] = 17;'),
+    item(b'["xmlns"] = "http://x";', b'["when"] = 17;'),
+    item(b'["xmlns"] = "http://y";', b'["when"] = -1.5e3;'),
+    item(b'["xmlns"] = "http://y";', b'["when"] = -;'),
+    item(b'["xmlns"] = "http://y";', b'["when"] = 17 5;'),
+    item(b'["xmlns"] = "http://y";', b'["when"] = "17";'),
+    item(b'["xmlns"] = "http://y";', b'["when"] = "17;'),
+    item(b'["xmlns"] = "http://y";', b'["when"] = "\n";'),
+    item(b'["http://x\\1y"] = "http://x";'),
+    item(b'["http://z\\1y"] = "";'),
+    item(b'["stamp"] = "http://x";'),
+    item(children=b'[1] = "a"; [2] = "b";'),
+    item(children=b'[1] = "a"; [3] = "b";'),
+    item(children=b'[2] = "b"; [1] = "a";'),
+    item(children=b'"a"; "b";'),
+    item(children=b'"a"; ["b"] = "c";'),
+    item(children=b'"a"; ["b"] "c";'),
+    item(children=b'"a" "b";'),
+]
+
+
+@given(st.lists(st.sampled_from(ALIKE), min_size=2, max_size=12), st.sampled_from(ROTATIONS))
+@settings(max_examples=300, deadline=None)
+def test_what_was_read_before_changes_nothing(sources: list[bytes], rounds: tuple[int, int]) -> None:
+    recoding = Recoding(rounds_from=rounds[0], rounds_to=rounds[1], check=False)
+    (together,), tally = recode(FORMAT, [b"".join(sources)], recoding)
+    apart = [recode(FORMAT, [source], recoding) for source in sources]
+    assert together == b"".join(target for (target,), _tally in apart)
+    assert tally.stanzas == sum(alone.stanzas for _target, alone in apart)
+    assert [skip.reason for skip in tally.skips] == [skip.reason for _target, alone in apart for skip in alone.skips]
+    assert prove(FORMAT, [b"".join(sources)], [together], recoding) == Proved(tally.stanzas, tally.letters)
+
+
+def test_layouts_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = b"".join(ALIKE) * 3
+    remembered = recode(FORMAT, [source])
+    monkeypatch.setattr(lua_stanza, "_REMEMBERED", 2)
+    assert recode(FORMAT, [source]) == remembered
+
+
 # -- what is broken -----------------------------------------------------------------------------------------
 
 FIRST, LAST = item(b'["xmlns"] = "http://x";'), item(b'["xmlns"] = "http://y";')
@@ -497,6 +544,8 @@ HOSTILE = {
     "endless escapes": lambda size: b'item({"' + b"\\\\" * (16 * size),
     "quotes": lambda size: b"item({" + b'"' * size,
     "strings": lambda size: b"item({" + b'"a";' * (size // 4),
+    "quotes as escapes": lambda size: b'item({"' + b'\\"' * (4 * size),
+    "quotes as escapes, line by line": lambda size: b'item({\n' + b'"\\"\n' * (size // 2),
     "lines of quotes": lambda size: b"item({\n" + b'"\n' * (size // 2),
     "opening braces": lambda size: b"item({" + b"{" * size,
     "nested tables": lambda size: item(children=element(b"a", b"", element(b"a") * 5) * (size // 300)),

@@ -19,7 +19,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 from ...cipher import rot13
 from ...columns import recode_values
 from ...errors import LimitExceededError, RestorationError, UnsupportedArchiveError
-from ...namespaces import scan
+from ...namespaces import match_upgraded, scan
 from ..recoding import Recoding
 from ..stored import fault_of, is_stanza_unchanged, looks_like_element, preferred, read_back
 from ..tally import Tally
@@ -50,6 +50,11 @@ class Token(NamedTuple):
     end: int
     value: str
     encode: Callable[[str], str] | None = None
+
+
+class _Counts(NamedTuple):
+    stanzas: int
+    letters: int
 
 
 class _NoStanzaError(ValueError):
@@ -111,17 +116,13 @@ class JSONLines:
         if bom != other_bom:
             raise RestorationError("a byte order mark stands before one side alone", offset=0)
         field, portions = self._find_field(portions)
-        stanzas = letters = 0
-        pairs = itertools.zip_longest(_lines(portions), _lines(other_portions))
-        for number, (line, other) in enumerate(pairs, 1):
-            if line is None or other is None:
-                raise RestorationError(f"the target has {'fewer' if other is None else 'more'} lines than the source")
+        stanzas = letters = done = 0
+        for pairs in _side_by_side(portions, other_portions):
             try:
-                gained = _prove_line(line, other, field, recoding)
-            except RestorationError as error:
-                raise RestorationError(f"line {number}: {error.message}", offset=error.offset) from error
-            if gained is not None:
-                stanzas, letters = stanzas + 1, letters + gained
+                found = _prove_together(pairs, field, recoding)
+            except RestorationError:
+                found = _prove_one_by_one(pairs, done + 1, field, recoding)
+            stanzas, letters, done = stanzas + found.stanzas, letters + found.letters, done + len(pairs)
         return Proved(stanzas, letters)
 
     def stanzas(self, sources: Sequence[IO[bytes]], recoding: Recoding) -> Iterator[ArchivedStanza]:
@@ -312,6 +313,22 @@ def locate(line: bytes, field: str) -> tuple[str, Token]:
     return text, token
 
 
+def _value(line: bytes, field: str) -> bytes | None:
+    """The stanza of a line as the parser reads it; None where it has none."""
+    try:
+        text = line.decode()
+        record, end = _DECODER.scan_once(text, 0)
+        if end == len(text) and type(record) is dict:
+            value = record.get(field)
+            return _to_bytes(value) if type(value) is str else None
+    except (ValueError, StopIteration, RecursionError):
+        pass
+    try:
+        return _to_bytes(locate(line, field)[1].value)
+    except _NoStanzaError:
+        return None
+
+
 def locate_fast(line: bytes, field: str, quoted: str | None) -> tuple[str, Token]:
     """What :func:`locate` says, by one call of the parser where the name, ``quoted``, stands in the line once.
 
@@ -419,6 +436,73 @@ def _marks(plain: bytes, upgraded: bytes) -> list[int]:
 
 
 # -- the proof ----------------------------------------------------------------------------------------------
+
+
+def _side_by_side(
+    portions: Iterable[list[bytes]], others: Iterable[list[bytes]]
+) -> Iterator[list[tuple[bytes, bytes]]]:
+    """The lines of both sides in pairs, some hundred kilobytes at a time.
+
+    :raises RestorationError: one side has more lines.
+    """
+    pairs: list[tuple[bytes, bytes]] = []
+    size = 0
+    for line, other in itertools.zip_longest(_lines(portions), _lines(others)):
+        if line is None or other is None:
+            raise RestorationError(f"the target has {'fewer' if other is None else 'more'} lines than the source")
+        pairs.append((line, other))
+        size += len(line) + len(other)
+        if size > CHUNK:
+            yield pairs
+            pairs, size = [], 0
+    yield pairs
+
+
+def _prove_together(pairs: list[tuple[bytes, bytes]], field: str, recoding: Recoding) -> _Counts:
+    """Proves lines in one comparison of what the parser makes of their fields, and one of the lines as they are.
+
+    A line that gained just as many letters as its stanza did gained none beside it. No letter makes another member the
+    field, whose name is a word: letters come before a colon or an ampersand (see ``match_upgraded``).
+
+    :raises RestorationError: it cannot be proved in this way.
+    """
+    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    if changed and (recoding.is_visible or not _WORD.fullmatch(field)):
+        raise RestorationError("letters change, or the field's name may")
+    unchanged = [_value(line, field) for line, other in pairs if line == other]
+    stanzas = sum(value is not None and is_stanza_unchanged(value, recoding) for value in unchanged)
+    if not changed:
+        return _Counts(stanzas, 0)
+    lines, others = zip(*changed, strict=True)
+    stored = [value for line in lines if (value := _value(line, field)) is not None]
+    recoded = [value for other in others if (value := _value(other, field)) is not None]
+    if not len(stored) == len(recoded) == len(lines):
+        raise RestorationError("a line without a stanza is not the same")
+    letters = recoding.prove_all(stored, recoded)
+    match_upgraded(recoding.decoded(b"\n".join(lines)), recoding.decoded(b"\n".join(others)), final=True)
+    if _growth(lines, others) != _growth(stored, recoded):
+        raise RestorationError("letters came in beside a stanza, or its escapes are not the same")
+    return _Counts(stanzas + len(lines), letters)
+
+
+def _growth(before: Sequence[bytes], after: Sequence[bytes]) -> list[int]:
+    return [len(new) - len(old) for old, new in zip(before, after, strict=True)]
+
+
+def _prove_one_by_one(pairs: list[tuple[bytes, bytes]], first: int, field: str, recoding: Recoding) -> _Counts:
+    """Proves each line by itself, its token against the other side's.
+
+    :raises RestorationError: it is not so; with the line's number.
+    """
+    stanzas = letters = 0
+    for number, (line, other) in enumerate(pairs, first):
+        try:
+            gained = _prove_line(line, other, field, recoding)
+        except RestorationError as error:
+            raise RestorationError(f"line {number}: {error.message}", offset=error.offset) from error
+        if gained is not None:
+            stanzas, letters = stanzas + 1, letters + gained
+    return _Counts(stanzas, letters)
 
 
 def _prove_line(line: bytes, other: bytes, field: str, recoding: Recoding) -> int | None:

@@ -36,6 +36,7 @@ _FIELD = re.compile(
     rb"\s*(?:%b(?:%b%b|(\{)|%b%b)|(\})%b|(\))\s*(?:;\s*)?\Z|(\S)|\Z)"
     % (_KEY, _CHARACTERS, _AFTER, _SCALAR, _AFTER, _AFTER)
 )
+_QUOTED = re.compile(rb'"([^"\\\n]*(?:\\.[^"\\\n]*)*)"?')  # it matches at every quote
 _ITEM = re.compile(rb"\s*item\s*\(\s*\{")
 #: No string holds a line feed, and no other token begins with an i: such a line begins an item, whole or cut off.
 _NEXT_ITEM = re.compile(rb"\ni")
@@ -89,6 +90,12 @@ def items(source: IO[bytes]) -> Iterator[Item]:
         searched = max(0, len(held) - 1)
     if held:
         yield Item(number + 1, offset, held)
+
+
+def cut_at_quotes(data: bytes) -> list[bytes]:
+    """An item cut at the quotes of its strings, so that every other piece is a string; uncut where one does not end."""
+    pieces = _QUOTED.split(data)
+    return pieces if b'"'.join(pieces) == data else [data]
 
 
 class Reader:
