@@ -27,6 +27,9 @@ class Working:
         self.name = name
         self._work = work
 
+    def divided(self) -> tuple[None, Working]:
+        return None, self
+
     def run(self, _advance: Any, waiting: Waiting) -> list[Outcome]:
         self._work(waiting)
         return []

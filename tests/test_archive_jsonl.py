@@ -239,12 +239,6 @@ def test_recognition_by_the_first_record(head: bytes, field: str | None, recogni
     assert JSONLines(field).recognises(head, ENCRYPT) is recognised
 
 
-def test_a_file_may_be_divided_behind_a_line() -> None:
-    source = b'{"a": 1}\n\n{"b": 2}\r\n{"c"'
-    found = [JSONLines().boundary(io.BytesIO(source), near) for near in range(len(source) + 1)]
-    assert found == [source.find(b"\n", near) + 1 or len(source) for near in range(len(source) + 1)]
-
-
 # -- the proof ----------------------------------------------------------------------------------------------
 
 PROVED = b'{"id": 1, "stanza": "<a xmlns=\\"http:\\">x</a>"}\n{"id": 2}\n'

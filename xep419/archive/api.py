@@ -71,7 +71,7 @@ def reencrypt(
     :param while_in_use: goes on where another process has an SQLite database open. Prosody and ejabberd do not wait
         for one that is being written: they lose messages that come in these instants.
     :param jobs: units at once, by default one for each processor.
-    :param engine: ``"local"`` (threads) or ``"dask"`` (see ``scheduler``).
+    :param engine: ``"local"`` (threads and processes of this machine) or ``"dask"`` (see ``scheduler``).
     :param scheduler: the address of a Dask scheduler; by default a cluster of this machine's processors.
     :param journal: where the journal is kept, outside of the sources; by default beside the target.
     :param compare: measures afterwards how fast a sample of the same bytes is copied (``Report.copying``).

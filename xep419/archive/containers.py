@@ -110,6 +110,10 @@ class Compressed:
         self._compression = compression
         self._inner = inner
 
+    @property
+    def in_python(self) -> bool:
+        return self._inner.in_python
+
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         return compression_of(head) == self._compression
 

@@ -68,6 +68,9 @@ class DatabaseUnit:
     def name(self) -> str:
         return f"{self.database} {self.rows.key}"
 
+    def divided(self) -> tuple[None, DatabaseUnit]:
+        return None, self  # a connection stays in its process
+
     def run(self, advance: Advance = ignore, _waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         tally = self.rows.run()
         advance(tally.bytes_read)

@@ -8,9 +8,9 @@ import functools
 import io
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..errors import ArchiveError, CorruptArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
 from .containers import format_named, recognise_file
@@ -21,6 +21,9 @@ from .members import NO_STANZA, Nowhere, copy, is_equal
 from .storage import Location, Replacement, copy_link, exists, fingerprint, open_source
 from .tally import Tally
 from .work import Advance, Outcome, Settings, Waiting, ignore
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: files that a unit syncs at once
 SYNCS = 8
@@ -54,6 +57,8 @@ class FilesUnit:
 
     tasks: tuple[FileTask, ...]
     settings: Settings
+    #: by the tasks' keys, as far as they were recognised
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def size(self) -> int:
@@ -63,11 +68,27 @@ class FilesUnit:
     def name(self) -> str:
         return str(self.tasks[0].sources[0])
 
+    def divided(self) -> tuple[Self | None, Self | None]:
+        """The second part keeps what was recognised."""
+        known: dict[str, Format] = {}
+        for task in self.tasks:
+            with contextlib.suppress(XEP419Error, OSError):  # which run() meets again
+                if not task.is_link:
+                    known[task.key] = format_of(task, self.settings)
+        kinds: dict[bool, list[FileTask]] = {True: [], False: []}
+        for task in self.tasks:
+            kinds[task.key in known and known[task.key].in_python].append(task)
+        in_python, others = tuple(kinds[True]), tuple(kinds[False])
+        return (
+            dataclasses.replace(self, tasks=in_python) if in_python else None,
+            dataclasses.replace(self, tasks=others, formats=known) if others else None,
+        )
+
     def run(self, advance: Advance = ignore, waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         prepared: list[Prepared] = []
         try:
             for task in self.tasks:
-                prepared.append(prepare(task, self.settings, advance))
+                prepared.append(prepare(task, self.settings, advance, self.formats.get(task.key)))
             with waiting():
                 make_durable(prepared)
             return [one.completed(advance) for one in prepared]
@@ -103,15 +124,18 @@ def same_bytes(one: Location, other: Location) -> bool:
         return is_equal(left, right)
 
 
-def prepare(task: FileTask, settings: Settings, advance: Advance) -> Prepared:
-    """Recodes a task's files under temporary names; what cannot be recoded is copied, or left in its place."""
+def prepare(task: FileTask, settings: Settings, advance: Advance, form: Format | None = None) -> Prepared:
+    """Recodes a task's files under temporary names; what cannot be recoded is copied, or left in its place.
+
+    :param form: their format, where it is known.
+    """
     if task.is_link:
         if not task.in_place and not settings.dry_run:
             copy_link(task.sources[0], task.targets[0], settings.token)
         return Prepared(task, settings, left_alone("a symbolic link, kept as it is"))
     prepared = Prepared(task, settings, Tally())
     try:
-        prepared.recode(advance)
+        prepared.recode(advance, form)
     except UnsupportedArchiveError as error:
         prepared.leave(left_alone(error.message), advance)
     except ArchiveError:
@@ -204,9 +228,9 @@ class Prepared:
         self._replacements: list[Replacement] = []
         self._before = "-" if task.is_link else fingerprints(task.sources)
 
-    def recode(self, advance: Advance) -> None:
+    def recode(self, advance: Advance, form: Format | None = None) -> None:
         """Writes the recoded files."""
-        form = format_of(self._task, self._settings)
+        form = form or format_of(self._task, self._settings)
         tally = Tally()
         with self._opened(advance) as (sources, targets):
             form.recode(sources, targets, self._settings.recoding, tally)

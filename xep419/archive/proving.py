@@ -6,26 +6,14 @@ import contextlib
 import dataclasses
 
 from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
-from .files import FileTask, Prepared, format_of, left_alone, prove, same_bytes, skipped
+from .files import FilesUnit, FileTask, Prepared, format_of, left_alone, prove, same_bytes, skipped
 from .storage import exists
 from .tally import Tally
-from .work import Advance, Outcome, Settings, Waiting, ignore
+from .work import Advance, Outcome, Waiting, ignore
 
 
-@dataclasses.dataclass(frozen=True)
-class ProvingUnit:
+class ProvingUnit(FilesUnit):
     """Files of both sides that are proved one after the other."""
-
-    tasks: tuple[FileTask, ...]
-    settings: Settings
-
-    @property
-    def size(self) -> int:
-        return sum(task.size for task in self.tasks)
-
-    @property
-    def name(self) -> str:
-        return str(self.tasks[0].sources[0])
 
     def run(self, advance: Advance = ignore, _waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         return [Outcome(task.key, "", self._proved(task, advance)) for task in self.tasks]
@@ -38,8 +26,8 @@ class ProvingUnit:
             return Tally()
         prepared = Prepared(task, dataclasses.replace(self.settings, dry_run=True), Tally())
         try:
-            form = format_of(task, self.settings)
-            prepared.recode(advance)
+            form = self.formats.get(task.key) or format_of(task, self.settings)
+            prepared.recode(advance, form)
             prove(form, task.sources, task.targets, prepared.tally, self.settings, advance)
         except UnsupportedArchiveError as error:
             return self._same(task, left_alone(error.message))

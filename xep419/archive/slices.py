@@ -122,6 +122,9 @@ class SliceUnit:
     def name(self) -> str:
         return str(self.source)
 
+    def divided(self) -> tuple[None, SliceUnit]:
+        return None, self
+
     def run(self, advance: Advance = ignore, waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         tally = Tally()
         try:

@@ -35,6 +35,7 @@ class Tar:
     name: ClassVar[str] = "tar"
     title: ClassVar[str] = "tar archive"
     random_access: ClassVar[bool] = False  # but it is read twice from the beginning
+    in_python: ClassVar[bool] = True  # whatever its members are, which is not known before
 
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser

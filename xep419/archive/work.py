@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from .journal import Move
 from .recoding import Recoding
-from .storage import Location
+from .storage import Location, discard
 from .tally import Tally
 
 #: told how many more bytes of the source were read; called from the worker's thread. What it raises ends the unit.
@@ -62,6 +62,13 @@ class Outcome(NamedTuple):
     part: int | None = None
 
 
+def discard_outcomes(outcomes: Iterable[Outcome]) -> None:
+    """Removes what a unit left that nobody will put in place."""
+    for outcome in outcomes:
+        for move in outcome.moves:
+            discard(move.temporary)
+
+
 class Unit(Protocol):
     """One piece of work for an engine: one or more units of the journal, whose outcomes it returns."""
 
@@ -72,6 +79,9 @@ class Unit(Protocol):
     @property
     def name(self) -> str:
         """What is being worked on, for a person."""
+
+    def divided(self) -> tuple[Unit | None, Unit | None]:
+        """The part of it whose work is Python's, which one thread at a time does, and the part whose work is not."""
 
     def run(self, advance: Advance = ignore, waiting: Waiting = contextlib.nullcontext) -> list[Outcome]:
         """Does it.

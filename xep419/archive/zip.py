@@ -44,6 +44,7 @@ class Zip:
     name: ClassVar[str] = "zip"
     title: ClassVar[str] = "zip archive"
     random_access: ClassVar[bool] = True
+    in_python: ClassVar[bool] = True  # whatever its members are, which is not known before
 
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser

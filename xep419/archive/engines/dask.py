@@ -21,8 +21,7 @@ from typing import Any, NoReturn
 
 from ..._version import __version__
 from ...errors import ArchiveError, XEP419Error
-from ..storage import discard
-from ..work import Advance, Outcome, Unit
+from ..work import Advance, Outcome, Unit, discard_outcomes
 from .local import processors
 
 try:
@@ -184,7 +183,7 @@ class DaskEngine:
             return
         with contextlib.suppress(Exception):
             for future in [future for future in running if future.status == "finished"]:
-                _discard(future.result(timeout=STOPPING)[0])
+                discard_outcomes(future.result(timeout=STOPPING)[0])
             self._client.cancel(list(running), force=True)
             deadline = time.monotonic() + STOPPING
             while any(self._client.run(_is_busy, _keys(job)).values()) and time.monotonic() < deadline:
@@ -278,7 +277,7 @@ def run_packed(version: str, packed: bytes) -> tuple[list[Outcome], int]:
     try:
         outcomes: list[Outcome] = unit.run(task.advance)
         if not task.is_wanted:
-            _discard(outcomes)
+            discard_outcomes(outcomes)
     except ArchiveError as error:
         raise type(error)(f"{error.message} (on the Dask worker {task.address})") from error
     return outcomes, task.read
@@ -325,9 +324,3 @@ def _keys(job: str) -> str:
 def _is_busy(prefix: str, dask_worker: Any = None) -> bool:
     """Whether a worker has tasks of a job; Dask gives it the worker by that name."""
     return any(str(key).startswith(prefix) for key in list(dask_worker.state.tasks))
-
-
-def _discard(outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        for move in outcome.moves:
-            discard(move.temporary)

@@ -1,5 +1,6 @@
-"""The local engine: threads of this process. The work releases the GIL where there is much of it (docs/archive.md).
+"""The local engine: threads of this process, and processes for work that Python does (docs/archive.md).
 
+Threads suffice where the work releases the GIL. Where it does not, a thread gives the unit to a process and waits.
 There are more threads than units at work: what waits for the disk leaves its place to another unit.
 """
 
@@ -11,11 +12,13 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from ..storage import discard
-from ..work import Advance, Outcome, Unit
+from ..work import Advance, Outcome, Unit, discard_outcomes
+from .processes import Processes, may_help
 
 #: threads for each unit at work
 THREADS = 2
+#: bytes of work for Python from which on processes are started: a quarter of a second of it, as starting them takes
+WORTHWHILE = 8 << 20
 
 
 def processors() -> int:
@@ -35,6 +38,8 @@ class LocalEngine:
         self._at_once = THREADS * self.jobs
         self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="xep419-archive")
         self._processors = threading.Semaphore(self.jobs)
+        self._processes = Processes(self.jobs) if self.jobs > 1 and may_help() else None
+        self._in_python = 0
 
     def run(self, units: Iterable[Unit], advance: Advance) -> Generator[list[Outcome], None, None]:
         running: set[Future[list[Outcome]]] = set()
@@ -57,6 +62,26 @@ class LocalEngine:
             abandon(running)
 
     def _work(self, unit: Unit, advance: Advance) -> list[Outcome]:
+        if self._processes is None:
+            return self._in_thread(unit, advance)
+        with self._processors:
+            in_python, rest = unit.divided()
+        outcomes: list[Outcome] = []
+        try:
+            if in_python is not None:
+                self._in_python += in_python.size
+                if self._in_python < WORTHWHILE:
+                    outcomes += self._in_thread(in_python, advance)
+                else:
+                    outcomes += self._processes.run(in_python, advance, self._waiting, self._processors)
+            if rest is not None:
+                outcomes += self._in_thread(rest, advance)
+        except BaseException:
+            discard_outcomes(outcomes)
+            raise
+        return outcomes
+
+    def _in_thread(self, unit: Unit, advance: Advance) -> list[Outcome]:
         with self._processors:
             return unit.run(advance, self._waiting)
 
@@ -77,6 +102,8 @@ class LocalEngine:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+        if self._processes is not None:
+            self._processes.close()
 
 
 class Abandoned(Exception):
@@ -87,6 +114,4 @@ def abandon(running: Iterable[Future[list[Outcome]]]) -> None:
     """Removes what units left that nobody will put in place."""
     for future in running:
         if not future.cancel() and future.exception() is None:
-            for outcome in future.result():
-                for move in outcome.moves:
-                    discard(move.temporary)
+            discard_outcomes(future.result())

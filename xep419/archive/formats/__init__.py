@@ -54,6 +54,10 @@ class Format(Protocol):
     #: whether the sources must be seekable (they are spooled where they are not)
     random_access: ClassVar[bool]
 
+    @property
+    def in_python(self) -> bool:
+        """Whether it is Python that parses the container, so that two threads are no faster than one."""
+
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         """Whether a file that begins with ``head`` (at most :data:`HEAD` bytes, else all of it) is in this format.
 

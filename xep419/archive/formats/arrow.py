@@ -24,6 +24,7 @@ class Arrow:
     name: ClassVar[str] = "arrow"
     title: ClassVar[str] = "Arrow IPC file or stream with a column of stanzas"
     random_access: ClassVar[bool] = True
+    in_python: ClassVar[bool] = False
 
     def __init__(self, column: str | None = None) -> None:
         self.column = column

@@ -72,6 +72,7 @@ class JSONLines:
     name: ClassVar[str] = "jsonl"
     title: ClassVar[str] = "JSON Lines with a stanza in a field"
     random_access: ClassVar[bool] = False
+    in_python: ClassVar[bool] = True
 
     def __init__(self, field: str | None = None) -> None:
         self.field = field
@@ -85,18 +86,6 @@ class JSONLines:
 
     def companions(self, name: str) -> tuple[str, ...]:
         return ()
-
-    def boundary(self, source: IO[bytes], near: int) -> int:
-        """The offset just past the first line end at or after ``near``, or the size of the file: parts of a file that
-        end there are files of this format.
-        """
-        source.seek(near)
-        while piece := source.read(CHUNK):
-            end = piece.find(b"\n")
-            if end >= 0:
-                return near + end + 1
-            near += len(piece)
-        return near
 
     def recode(
         self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding, tally: Tally

@@ -19,6 +19,7 @@ class Parquet:
     name: ClassVar[str] = "parquet"
     title: ClassVar[str] = "Parquet file with a column of stanzas"
     random_access: ClassVar[bool] = True
+    in_python: ClassVar[bool] = False
 
     def __init__(self, column: str | None = None) -> None:
         self.column = column

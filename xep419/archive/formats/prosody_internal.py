@@ -34,6 +34,7 @@ class ProsodyInternal:
     name: ClassVar[str] = "prosody-internal"
     title: ClassVar[str] = "Prosody's internal archive (.list)"
     random_access: ClassVar[bool] = False
+    in_python: ClassVar[bool] = True
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         if _DAT.match(head):

@@ -195,6 +195,7 @@ class ProsodyXMLArchive:
     name: ClassVar[str] = "prosody-xmlarchive"
     title: ClassVar[str] = "a day of Prosody's xmlarchive (.list and .xml)"
     random_access: ClassVar[bool] = False
+    in_python: ClassVar[bool] = True
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         return bool(

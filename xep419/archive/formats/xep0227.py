@@ -182,6 +182,7 @@ class XEP0227:
     name: ClassVar[str] = "xep0227"
     title: ClassVar[str] = "export of a server's users (XEP-0227)"
     random_access: ClassVar[bool] = False
+    in_python: ClassVar[bool] = True
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         if b":pie:0" not in recoding.plain(head):

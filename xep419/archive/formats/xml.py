@@ -50,6 +50,7 @@ class XMLDocument:
     name: ClassVar[str] = "xml"
     title: ClassVar[str] = "XML document or recorded stream"
     random_access: ClassVar[bool] = False
+    in_python: ClassVar[bool] = False
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
         name = root_name(recoding.plain(head))
