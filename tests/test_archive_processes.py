@@ -175,6 +175,43 @@ def test_a_script_that_does_not_look_for_main_runs_once(source: Path, tmp_path: 
     assert (done.stdout, done.stderr) == ("begun\n3\n", "")
 
 
+#: memory of the job and its processes, each at its most
+WATCHING = """
+import os, sys
+from pathlib import Path
+from xep419 import archive
+from xep419.archive.work import Silent
+def most(process):
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) << 10
+class Watching(Silent):
+    most_of = {}
+    def advance(self, count):
+        for task in Path("/proc/self/task").glob("*/children"):
+            for child in task.read_text().split():
+                self.most_of[child] = most(child)
+observer = Watching()
+archive.reencrypt(sys.argv[1], sys.argv[2], jobs=2, observer=observer)
+print(len(observer.most_of), most(os.getpid()) + sum(observer.most_of.values()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nothing tells the memory of a process")
+def test_two_processes_and_the_job_have_less_than_200_megabytes(tmp_path: Path) -> None:
+    rng = random.Random(419)
+    lines = b"".join(json.dumps({"stanza": stanza(rng)}).encode() + b"\n" for _ in range(20_000))
+    (tmp_path / "source").mkdir()
+    for number in range(4):
+        (tmp_path / "source" / f"{number}.jsonl").write_bytes(lines)
+    assert len(lines) > local.WORTHWHILE // 2
+    command = [sys.executable, "-c", WATCHING, str(tmp_path / "source"), str(tmp_path / "target")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    assert done.stderr == ""
+    workers, memory = map(int, done.stdout.split())
+    assert workers >= 1
+    assert memory < 200e6
+
+
 # -- what goes wrong ------------------------------------------------------------------------------------------
 
 
