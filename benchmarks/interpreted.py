@@ -136,7 +136,7 @@ def alone(megabytes: int, rounds: int) -> None:
 
 
 def by_jobs(directory: Path, megabytes: int, rounds: int) -> None:
-    print(f"{'':32}{'1 job':>9}{'2 jobs':>9}{'times':>7}{'MB/s':>7}{'memory':>10}")
+    print(f"{'':32}{'1 job':>9}{'2 jobs':>9}{'times':>7}{'MB/s':>7}")
     sides = [Side(f"{number} jobs", reencrypt("--jobs", str(number))) for number in (1, 2)]
     for name, made in KINDS.items():
         data = made(FILE)
@@ -152,10 +152,9 @@ def by_jobs(directory: Path, megabytes: int, rounds: int) -> None:
             size = sum(path.stat().st_size for path in source.iterdir())
             turns = [[run(side, source, directory / "target") for side in sides] for _ in range(rounds)]
             one, two = ([turn[side] for turn in turns] for side in (0, 1))
-            memory = max(each.memory for each in two)
             print(
                 f"{title:32}{seconds_of(one):9.2f}{seconds_of(two):9.2f}{seconds_of(one) / seconds_of(two):7.2f}"
-                f"{size / MB / seconds_of(two):7.0f}{memory / MB:7.0f} MB",
+                f"{size / MB / seconds_of(two):7.0f}",
                 flush=True,
             )
             shutil.rmtree(source)
