@@ -261,6 +261,27 @@ def test_a_forwarded_stanza_is_judged_by_itself_with_the_time_beside_it(late: bo
     assert (learned["sender"], learned["timestamp"]) == (("in@x",), ("2002-09-10T23:08:25Z",))
 
 
+@pytest.mark.parametrize("depth", [2, 4, 6])
+def test_a_byte_counts_in_one_stanza_only_however_they_are_nested(depth: int) -> None:
+    own = "<message from='{}@x'><x xmlns='jabber:x:encrypted'>B64</x>{}</message>"
+    stanza = ""
+    for level in reversed(range(depth)):
+        stanza = own.format(level, f"<forwarded xmlns='urn:xmpp:forward:0'>{stanza}</forwarded>" if stanza else "")
+    report = xep419.audit(stanza)
+    (found,) = report.schemes
+    assert (found.stanzas, found.covered, found.clear) == (min(depth, 4), 3 * depth, len(stanza) - 3 * depth)
+    assert report.unencrypted == (0, 0)
+
+
+def test_what_a_stanza_within_shows_is_not_the_outer_ones() -> None:
+    inner = "<message from='in@x' stamp='then'><body>shown</body><x xmlns='jabber:x:encrypted'>B64</x></message>"
+    outer = f"<message from='out@x'><openpgp xmlns='urn:xmpp:openpgp:0'>QUJDRA==</openpgp>{inner}</message>"
+    ox, openpgp = xep419.audit(outer).schemes
+    assert facts(ox) == {"sender": ("out@x",), "element": ("message", "{urn:xmpp:openpgp:0}openpgp"), "size": ("8",)}
+    assert ox.clear == len(outer) - len(inner) - 8
+    assert (facts(openpgp)["sender"], facts(openpgp)["body"]) == (("in@x",), ("shown",))
+
+
 def test_ciphertext_within_ciphertext_is_counted_once() -> None:
     inner = "<payload>x</payload><message><payload>?</payload></message>"
     stanza = f"<message><encrypted xmlns='urn:xmpp:omemo:2'><payload>a{inner}</payload></encrypted></message>"

@@ -105,7 +105,7 @@ def mentions_otr(data: bytes) -> bool:
 class Encrypted(NamedTuple):
     """One stanza that is encrypted end to end, or that takes part in a scheme's key exchange.
 
-    :param start: byte offset of the stanza in what was read; ``size`` its bytes.
+    :param start: byte offset of the stanza in what was read; ``size`` its bytes without those of stanzas within.
     :param schemes: the namespace of each scheme that encrypts here (``?OTR`` for OTR), as it stands there.
     :param announced: schemes whose keys, devices or session offers stand here, with nothing encrypted.
     :param covered: bytes of ciphertext, for each scheme that has any.
@@ -124,7 +124,7 @@ def read(data: bytes) -> Iterator[Encrypted]:
     """The end-to-end encrypted stanzas in one element, at any depth, each judged by itself.
 
     A message inside another (a carbon, XEP-0280; an archive's result, XEP-0313) is the stanza that counts, with the
-    time that stands beside it (XEP-0297).
+    time that stands beside it (XEP-0297); its bytes are none of the outer one's.
 
     :param data: one well-formed element; its prefixes need not be declared.
     :raises XEP419Error: as :func:`xep419.stanza.exposed` does.
@@ -152,17 +152,25 @@ class _Carrier:
         self.announced: set[Scheme] = set()
         self.ciphertexts: list[tuple[int, int, Scheme]] = []
         self.facts: set[Fact] = set()
+        #: the stanzas within, which are judged by themselves
+        self.within: list[_Carrier] = []
+
+    def spans_within(self) -> set[tuple[int, int]]:
+        """Where they stand, from this one's first byte."""
+        return {(inner.start - self.start, inner.end - self.start) for inner in self.within}
 
 
 def _told_by_exposed(data: bytes, carrier: _Carrier) -> set[Fact]:
     """What the clear bytes of any stanza tell besides its elements."""
     start, end = carrier.start, carrier.end
-    spans = [(first - start, last - start) for first, last, _ in carrier.ciphertexts]
+    within = carrier.spans_within()
+    spans = sorted(within.union((first - start, last - start) for first, last, _ in carrier.ciphertexts))
     told: set[Fact] = set()
-    for kind, value, _, _, name in exposed(EncryptedStanza(data[start:end], part=StanzaPart.CONTENTS, spans=spans)):
+    stanza = EncryptedStanza(data[start:end], part=StanzaPart.CONTENTS, spans=spans)
+    for kind, value, first, last, name in exposed(stanza):
         if kind is ExposureKind.ATTRIBUTE:
             told.add(_attribute_fact(name, value))
-        elif kind not in (ExposureKind.ELEMENT, ExposureKind.NAMESPACE):
+        elif kind not in (ExposureKind.ELEMENT, ExposureKind.NAMESPACE) and (first, last) not in within:
             told.add((kind.value, value))
     return told
 
@@ -181,9 +189,8 @@ def _judged(carrier: _Carrier, told: set[Fact]) -> Encrypted:
     schemes = carrier.schemes
     if len(schemes) > 1:
         schemes.pop(Scheme.EME, None)
-    return Encrypted(
-        start, end - start, schemes, frozenset(carrier.announced - schemes.keys()), covered, frozenset(facts)
-    )
+    size = end - start - sum(last - first for first, last in carrier.spans_within())
+    return Encrypted(start, size, schemes, frozenset(carrier.announced - schemes.keys()), covered, frozenset(facts))
 
 
 class _Element:
@@ -197,7 +204,7 @@ class _Element:
         self.ciphertext: Scheme | None = None
         self.text_start = -1
         self.childless = True
-        #: of <forwarded/>: the stanzas and times that are its children
+        #: of <forwarded/>: the stanzas that are its children, and the first time (XEP-0297 has one of each)
         self.forwarded: list[_Carrier] = []
         self.times: set[Fact] = set()
 
@@ -275,8 +282,10 @@ class _Reader:
         carrier = _Carrier(self._parser.CurrentByteIndex, len(self._path), nesting + 1)
         self.carriers.append(carrier)
         self.is_plain = self.is_plain and parent is None
-        if parent is not None and parent.local == "forwarded":
-            parent.forwarded.append(carrier)
+        if parent is not None:
+            parent.carrier.within.append(carrier)
+            if parent.local == "forwarded":
+                parent.forwarded.append(carrier)
         return carrier
 
     def _note(self, element: _Element, namespace: str, attributes: dict[str, str]) -> None:
