@@ -340,10 +340,11 @@ def test_different_values_are_counted_up_to_a_bound() -> None:
         lambda n: b"<message><x xmlns='jabber:x:encrypted'>" + b"<a xmlns:p='u'>" * n + b"</a>" * n + b"</x></message>",
         lambda n: b"<s>" + b"<message><x xmlns='jabber:x:encrypted'/></message>" * n + b"</s>",
         lambda n: b"<a xmlns='urn:xmpp:omemo:2'>" + b"<forwarded><message><delay stamp='x'/>" * n + b"</message></forwarded>" * n + b"</a>",
+        lambda n: b"<message><forwarded>" + b"".join(b"<delay stamp='%d'/>" % at for at in range(n)) + b"<message><x xmlns='jabber:x:encrypted'/></message>" * n + b"</forwarded></message>",
         lambda n: b"<" * n,
         lambda n: b"<message>" * n + b"?OTR",
     ],
-    ids=["nested carriers", "nested declarations", "many stanzas", "nested forwards", "no markup", "unclosed"],
+    ids=["nested carriers", "nested declarations", "many stanzas", "nested forwards", "many times", "no markup", "unclosed"],
 )  # fmt: skip
 def test_time_is_linear_on_hostile_input(hostile: Any) -> None:
     def work_of(size: int) -> Callable[[], object]:

@@ -206,7 +206,7 @@ class _Element:
         self.childless = True
         #: of <forwarded/>: the stanzas that are its children, and the first time (XEP-0297 has one of each)
         self.forwarded: list[_Carrier] = []
-        self.times: set[Fact] = set()
+        self.time: Fact | None = None
 
 
 class _Reader:
@@ -263,8 +263,8 @@ class _Reader:
             parent.childless = False
             if parent.ciphertext is not None:
                 self.is_plain = False
-            if parent.local == "forwarded" and local == "delay":
-                parent.times.add((_TIMESTAMP, attributes.get("stamp", "")))
+            if parent.local == "forwarded" and local == "delay" and parent.time is None:
+                parent.time = (_TIMESTAMP, attributes.get("stamp", ""))
         self._path.append(element)
 
     def _bind(self, attributes: dict[str, str]) -> list[str]:
@@ -320,8 +320,9 @@ class _Reader:
         carrier = element.carrier
         for prefix in element.prefixes:
             self._bindings[prefix].pop()
-        for forwarded in element.forwarded:
-            forwarded.facts |= element.times
+        if element.time is not None:
+            for forwarded in element.forwarded:
+                forwarded.facts.add(element.time)
         if element.ciphertext is not None:
             self._in_ciphertext = False
             if 0 <= element.text_start < at and self._take_ciphertext(
