@@ -20,6 +20,7 @@ pytestmark = pytest.mark.any_isa
 
 INSECURE = b"<message from='a@b'><x xmlns='jabber:x:encrypted'>B64</x><request xmlns='urn:xmpp:receipts'/></message>"
 SECURE = b"<message><request xmlns='urn:xmpps:receipts'/></message>"
+TOO_LONG = b"<message xmlns='urn:xmpp:" + b"x" * 1024 + b"'/>"
 BROKEN = b"<message><body></message>"
 
 
@@ -56,6 +57,9 @@ def test_standard_input_is_audited() -> None:
         (INSECURE, [], 0),
         (INSECURE, ["--fail-on", "insecure"], 4),
         (SECURE, ["--fail-on", "insecure"], 0),
+        (TOO_LONG, [], 0),
+        (TOO_LONG, ["--fail-on", "insecure"], 1),
+        (TOO_LONG + INSECURE, ["--fail-on", "insecure"], 4),
         (BROKEN, [], 1),
         (BROKEN, ["--fail-on", "insecure"], 1),
         (BROKEN + INSECURE, ["--fail-on", "insecure"], 4),

@@ -41,7 +41,8 @@ Examples:
 \b
 Exit status:
   0  done
-  1  something could not be read, or is not well-formed; the rest is in the report
+  1  something could not be read, or is not well-formed; the rest is in the report;
+     with --fail-on insecure also: names too long or too many to be told apart
   2  wrong usage
   4  --fail-on insecure, and there are insecure names
 """
@@ -80,6 +81,10 @@ def audit(files: Sequence[str], as_json: bool, html: str | None, fail_on: str | 
         _print_tables(report, places)
     if fail_on and report.insecure:
         raise click.exceptions.Exit(FOUND)
+    if fail_on and report.uncounted:
+        # Names that nobody looked at: neither found insecure nor known not to be.
+        FileError("--fail-on", f"{_count(report.uncounted, 'place')} of names that were not told apart").show()
+        failed = True
     if failed or report.problems:
         raise click.exceptions.Exit(1)
 
