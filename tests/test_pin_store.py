@@ -138,6 +138,17 @@ def test_a_refresh_keeps_the_age_that_the_pin_was_given(store: PinStore, times: 
     assert store.of("bob@example.org")[PING] == Pin("bob@example.org", PING, START, START + DAY, 300 * DAY)
 
 
+def test_a_use_extends_a_pin_at_once_and_never_shortens_it(store: PinStore, times: Times) -> None:
+    store.learn("example.org", [PING], max_age=10 * DAY)
+    times.pass_by(60)
+    store.learn("example.org", [PING], max_age=20 * DAY, include_subdomains=True)
+    extended = Pin("example.org", PING, START, START + 60, 20 * DAY, True)
+    assert store.of("example.org")[PING] == extended
+    times.pass_by(60)
+    store.learn("example.org", [PING], max_age=10 * DAY)
+    assert store.of("example.org")[PING] == extended
+
+
 def test_of_two_pins_the_one_seen_later_stays(store: PinStore, times: Times) -> None:
     times.pass_by(100)
     assert store.add([pin(seen=START + 50, age=DAY)]) == Stored(1, 0, 0)

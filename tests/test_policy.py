@@ -229,6 +229,14 @@ def test_a_domains_pin_holds_below_it_only_when_told(pins: PinStore) -> None:
         assert passes(plain, insecure, peer)
 
 
+def test_a_domain_that_was_pinned_alone_holds_below_when_told_later(pins: PinStore) -> None:
+    plain, below = Policy(pins=pins), Policy(pins=pins, include_subdomains=True)
+    plain.admit(SECURE_PING, peer="example.org")
+    assert passes(below, PING, "muc.example.org")
+    below.admit(SECURE_PING, peer="example.org")
+    assert not passes(below, PING, "muc.example.org")
+
+
 def test_an_accounts_pin_never_holds_below(pins: PinStore) -> None:
     policy = Policy(pins=pins, include_subdomains=True)
     policy.admit(SECURE_PING, peer=PHONE)

@@ -168,7 +168,8 @@ class PinStore:
     def learn(self, peer: str, names: Iterable[str], *, max_age: float, include_subdomains: bool = False) -> None:
         """Pins names that a peer has used just now, and notes the use of those that were pinned.
 
-        Most calls write nothing: only new pins do, and uses of such as were last noted an hour ago.
+        Most calls write nothing: only new pins do, uses of such as were last noted an hour ago, and of such as hold for
+        less than what is asked for here (RFC 6797 section 8.1); none is made to hold for less.
 
         :param peer: as :func:`xep419.policy.normal_peer` gives it; :param names: secure forms.
         """
@@ -182,8 +183,13 @@ class PinStore:
                 if room and can_be_pinned(name):
                     room -= 1
                     due.append(Pin(peer, name, now, now, max_age, include_subdomains))
-            elif now - pin.last_seen > min(REFRESH, pin.max_age / 10):
-                due.append(pin._replace(last_seen=now))
+            elif (
+                now - pin.last_seen > min(REFRESH, pin.max_age / 10)
+                or max_age > pin.max_age
+                or include_subdomains > pin.include_subdomains
+            ):
+                longest, below = max(pin.max_age, max_age), pin.include_subdomains or include_subdomains
+                due.append(pin._replace(last_seen=now, max_age=longest, include_subdomains=below))
         if due:
             self._store(due, now)
 
