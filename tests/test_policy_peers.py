@@ -30,7 +30,14 @@ pytestmark = pytest.mark.any_isa
         ("bob@bücher.example", "bob@xn--bcher-kva.example"),
         ("bob@XN--BCHER-KVA.example", "bob@xn--bcher-kva.example"),
         ("bob@BÜCHER.example", "bob@xn--bcher-kva.example"),
+        ("bob@stra\u00dfe.example", "bob@strasse.example"),
+        ("bob@xn--strae-oqa.example", "bob@strasse.example"),  # IDNA 2008's A-label of the same
+        ("\ua640.example", "xn--nw8a.example"),  # a letter newer than Unicode 3.2
+        ("\ua641.example", "xn--nw8a.example"),
+        ("xn--mw8a.example", "xn--nw8a.example"),
+        ("xn--a.example", "xn--a.example"),  # Punycode of nothing
         ("[2001:DB8::1]", "[2001:db8::1]"),
+        ("bob@[2001:db8:0:0::0:1]/x", "bob@[2001:db8::1]"),
         ("192.0.2.1", "192.0.2.1"),
     ],
 )
@@ -59,6 +66,9 @@ LABEL = "its domain has an empty label or more than 253 octets"
         ("\ud800@example.org", CHARACTER),
         ("bob@.example.org", LABEL),
         ("bob@example..org", LABEL),
+        ("bob@example.org..", LABEL),
+        ("bob@[example.org]", "its domain is no IPv6 address"),
+        ("bob@[::1", "its domain is no IPv6 address"),
         ("bob@.", LABEL),
         ("bob@" + "a." * 127 + "a", LABEL),
         ("bob@" + "a" * 1024, DOMAIN),

@@ -7,6 +7,8 @@ spelling of an address never escapes them.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -98,18 +100,41 @@ def _normal_local(local: str, jid: str) -> str:
 def _normal_domain(domain: str, jid: str) -> str:
     if not 0 < len(domain) <= MAX_PART:  # before IDNA, whose time older Pythons do not bound
         raise _malformed(jid, f"its domain is empty or longer than {MAX_PART} octets")
+    if domain[0] == "[":
+        return _normal_address(domain, jid)
     normal = domain
     if not domain.isascii():
         try:
-            normal = domain.encode("idna").decode("ascii")
+            # Nameprep knows the letters of Unicode 3.2, IDNA 2008 has no capitals at all.
+            normal = unicodedata.normalize("NFKC", domain).casefold().encode("idna").decode("ascii")
         except UnicodeError as error:
             raise _malformed(jid, f"its domain is not one (IDNA): {error}") from None
     normal = normal.removesuffix(".").lower()
-    if not 0 < len(normal) <= MAX_DOMAIN or normal[0] == "." or ".." in normal:
+    if "xn--" in normal:
+        normal = ".".join(map(_normal_label, normal.split(".")))
+    if not 0 < len(normal) <= MAX_DOMAIN or normal[0] == "." or normal[-1] == "." or ".." in normal:
         raise _malformed(jid, f"its domain has an empty label or more than {MAX_DOMAIN} octets")
-    if not normal.isprintable() or not _FORBIDDEN_IN_LOCAL.isdisjoint(normal if normal[0] != "[" else ""):
+    if not normal.isprintable() or not _FORBIDDEN_IN_LOCAL.isdisjoint(normal):
         raise _malformed(jid, "its domain holds a character that none may")
     return normal
+
+
+def _normal_label(label: str) -> str:
+    """An A-label as that of its letters is here: IDNA 2008 has some that IDNA 2003 maps to others, such as ``ß``."""
+    if not label.startswith("xn--"):
+        return label
+    try:
+        found = label[4:].encode().decode("punycode").casefold().encode("idna").decode("ascii")
+    except UnicodeError:  # no letters are spelt so
+        return label
+    return found if found and "." not in found else label
+
+
+def _normal_address(domain: str, jid: str) -> str:
+    with contextlib.suppress(ValueError):
+        if domain.endswith("]"):
+            return f"[{ipaddress.IPv6Address(domain[1:-1])}]"
+    raise _malformed(jid, "its domain is no IPv6 address")
 
 
 __all__ = ["domain_of", "normal_peer", "parents", "speaker", "split"]
