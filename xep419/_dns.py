@@ -31,6 +31,9 @@ from .errors import ResolutionError
 AT_A_TIME = 16
 
 _NAMESERVER = re.compile(r"(?:\[(?P<six>[^]]+)\]|(?P<four>[^:]+))(?::(?P<port>[0-9]{1,5}))?|[^[\]]+")
+#: ASCII that no domain holds, but a JID or URL does (RFC 5890 section 2.3.1, and _ of names like a host's); dnspython
+#: takes all of it, and a backslash for an escape
+_IN_NO_DOMAIN = re.compile(r"[^A-Za-z0-9._\x80-\U0010ffff-]")
 
 Failure = Literal["no-such-domain", "timeout", "bad-answer"]
 Resolver = TypeVar("Resolver", bound=dns.resolver.BaseResolver)
@@ -62,6 +65,8 @@ _LATE = Answer([], "timeout", "no answer in the time given")
 def name_of(domain: str, service: str = "") -> dns.name.Name:
     """``domain``, in Unicode or ASCII, as DNS has it, under the labels ``service``."""
     try:
+        if found := _IN_NO_DOMAIN.search(domain):
+            raise UnicodeError(f"it holds {found[0]!r}")
         name = dns.name.from_text(domain, idna_codec=dns.name.IDNA_2008_Practical)
         if name != dns.name.root:
             return dns.name.from_text(service, origin=None).concatenate(name) if service else name
