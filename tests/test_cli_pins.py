@@ -77,6 +77,28 @@ def test_pins_are_added_shown_and_removed(path: Path) -> None:
     assert stored(path) == [("example.org", DISCO)]
     gone = f"xep419: {path}: there is no such pin of bob@example.org\n"
     assert run("remove", "bob@example.org", "--store", path) == (1, "", gone)
+    assert run("remove", "example.org", DISCO, PING, "--store", path) == (
+        1, "removed 1\n", f"xep419: {path}: there is no such pin of example.org: {PING}\n",
+    )  # fmt: skip
+
+
+def test_a_peer_named_twice_is_shown_once(path: Path) -> None:
+    fill(path, Pin("bob@example.org", PING, 5, 10, DAY))
+    shown = run("list", "bob@example.org", "Bob@example.org/phone", "--json", "--expired", "--store", path)[1]
+    assert len(json.loads(shown)) == 1
+
+
+def test_no_store_is_made_for_what_is_not_stored(path: Path) -> None:
+    # An empty store would pass for one that met nobody, where a missing one is an error.
+    assert run("add", "@", PING, "--store", path)[0] == 2
+    assert run("import", "--store", path, data="[")[0] == 1
+    assert not path.exists()
+
+
+def test_an_empty_name_is_not_the_default_store(tmp_path: Path) -> None:
+    status, shown, told = run("add", "b", PING, "--store", "", XDG_STATE_HOME=str(tmp_path))
+    assert (status, shown, list(tmp_path.iterdir())) == (2, "", [])
+    assert told.endswith("Error: The name after --store is empty.\n")
 
 
 def test_json_has_every_field_and_only_what_holds_unless_told(path: Path) -> None:

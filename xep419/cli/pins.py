@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..errors import PinStoreError, XEP419Error
-from ..policy import DEFAULT_MAX_AGE, MAX_AGE, Pin, PinStore, Stored, export_pins, import_pins, normal_peer
-from ..policy.pins import DAY
+from ..policy import DEFAULT_MAX_AGE, MAX_AGE, Pin, PinStore, Stored, export_pins, normal_peer
+from ..policy.exchange import parsed
+from ..policy.pins import DAY, checked
 from .files import STANDARD, FileError, naming, printable, reading, source_name, writing
 from .progress import is_terminal
 from .scan import UNLIMITED
@@ -50,7 +51,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead
 @contextlib.contextmanager
 def _opened(path: str | None, *, create: bool = False) -> Iterator[PinStore]:
     """The store; what is wrong with it, or with what it is given, comes out as a FileError."""
-    path = path or default_store()
+    if path is None:
+        path = default_store()
+    if not path:
+        raise click.UsageError("The name after --store is empty.")
     try:
         if create:
             with naming(printable(path)):
@@ -110,7 +114,7 @@ def list_pins(peers: Sequence[str], expired: bool, as_json: bool, path: str | No
     A PEER is a JID: a bare one for the clients of an account, a domain for its server. Times are UTC.
     """
     with _arguments():
-        wanted = [normal_peer(peer) for peer in peers]
+        wanted = list(dict.fromkeys(map(normal_peer, peers)))
     with _opened(path) as store:
         now = store.now()
         all_of_them = iter(store) if not wanted else (pin for peer in wanted for pin in store.of(peer).values())
@@ -189,10 +193,11 @@ Examples:
 @store_option
 def add(peer: str, names: Sequence[str], include_subdomains: bool, max_age: float, path: str | None) -> None:
     """Pin PEER to each secure NAME as if it had used it now. The store is made where there is none."""
+    with _arguments():  # before a store is made that nothing comes into
+        wanted = [checked(Pin(peer, name, 0.0, 0.0, max_age * DAY, include_subdomains)) for name in names]
     with _opened(path, create=True) as store:
         now = store.now()
-        with _arguments():
-            _tell(store.add([Pin(peer, name, now, now, max_age * DAY, include_subdomains) for name in names]))
+        _tell(store.add(pin._replace(first_seen=now, last_seen=now) for pin in wanted))
 
 
 @pins.command(
@@ -207,11 +212,17 @@ Examples:
 @store_option
 def remove(peer: str, names: Sequence[str], path: str | None) -> None:
     """Remove the pins of PEER: each NAME, or all. The next use of a secure name pins it again."""
+    wanted: Sequence[str | None] = names or [None]
     with _opened(path) as store, _arguments():
-        removed = sum(store.remove(peer, name) for name in names) if names else store.remove(peer)
-        if not removed:
-            raise FileError(printable(store.path), f"there is no such pin of {printable(peer)}")
-        click.echo(f"removed {removed}")
+        removed = {name: store.remove(peer, name) for name in wanted}
+    if total := sum(removed.values()):
+        click.echo(f"removed {total}")
+    missing = [name for name, count in removed.items() if not count]
+    for name in missing:
+        pin = peer if name is None else f"{peer}: {name}"
+        FileError(printable(store.path), f"there is no such pin of {printable(pin)}").show()
+    if missing:
+        raise click.exceptions.Exit(1)
 
 
 def _tell(stored: Stored) -> None:
@@ -267,14 +278,9 @@ def import_command(file: str, path: str | None) -> None:
     name = source_name(file)
     with reading(file) as source, naming(name):
         data = source.read()
+        pins = parsed(data)  # before a store is made that nothing comes into
     with _opened(path, create=True) as store:
-        try:
-            stored = import_pins(store, data)
-        except PinStoreError:
-            raise
-        except XEP419Error as error:
-            raise FileError(name, error.message, error.offset) from error
-        _tell(stored)
+        _tell(store.add(pins))
 
 
 __all__ = ["default_store", "pins"]

@@ -37,10 +37,14 @@ def import_pins(store: PinStore, data: bytes | str) -> Stored:
         is stored then.
     :raises PinStoreError: the store cannot be written.
     """
-    return store.add(_parsed(data))
+    return store.add(parsed(data))
 
 
-def _parsed(data: bytes | str) -> list[Pin]:
+def parsed(data: bytes | str) -> list[Pin]:
+    """The exported pins, none of them twice.
+
+    :raises PinFormatError: as :func:`import_pins`.
+    """
     try:
         found = json.loads(data.decode() if isinstance(data, bytes) else data)
     except json.JSONDecodeError as error:
@@ -72,4 +76,4 @@ def _as_pin(entry: object, number: int) -> Pin:
         raise PinFormatError(f"pin {number}: {error.message}") from None
 
 
-__all__ = ["FORMAT", "export_pins", "import_pins"]
+__all__ = ["FORMAT", "export_pins", "import_pins", "parsed"]
