@@ -492,6 +492,11 @@ def replaced_by_another_database(path: Path) -> None:
         other.commit()
 
 
+def schema_garbled(path: Path) -> None:
+    garbled = path.read_bytes().replace(b"CREATE TABLE pin", b"CREATE \xebABLE pin")  # SQLite's error quotes it
+    path.write_bytes(garbled)
+
+
 def deleted_row(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("DELETE FROM store")
@@ -500,7 +505,16 @@ def deleted_row(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "harm",
-    [emptied, cut, overwritten, replaced_by_text, header_lost, replaced_by_another_database, deleted_row],
+    [
+        emptied,
+        cut,
+        overwritten,
+        replaced_by_text,
+        header_lost,
+        replaced_by_another_database,
+        schema_garbled,
+        deleted_row,
+    ],
     ids=lambda harm: harm.__name__,
 )
 def test_a_damaged_store_is_told_and_never_taken_for_an_empty_one(path: Path, harm: Callable[[Path], None]) -> None:

@@ -194,6 +194,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except UnicodeDecodeError as error:  # sqlite3 makes it of a message of SQLite's that quotes damaged bytes
+            raise self._damaged("it holds bytes that are not UTF-8") from error
         except OSError as error:
             raise self.error(error.strerror or str(error)) from error
 
