@@ -7,10 +7,12 @@ elsewhere.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -435,3 +437,38 @@ def test_the_proof_compares_the_other_columns_and_the_schema(kind: Kind, write: 
         with pytest.raises(RestorationError) as raised:
             kind().prove([source], [write(pa.table({"stanza": rows, **others}))], Recoding())
         assert str(raised.value).startswith(message)
+
+
+# -- by itself ------------------------------------------------------------------------------------------------
+
+
+@every_writer
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize(
+    ("columns", "named", "reason"),
+    [
+        ({"t": ["hello"]}, None, "no column holds XML elements; of text or bytes are t"),
+        ({"n": [1]}, None, "no column is of text or bytes; the columns are n"),
+        ({"s": ["<a/>"], "q": ["<b/>"]}, None, "several columns hold XML elements: name one of s, q"),
+        ({"s": ["<a/>"]}, "x", "there is no column 'x'; the columns are s"),
+    ],
+)
+def test_a_file_that_is_named_and_whose_column_is_not_found_is_refused(
+    tmp_path: Path,
+    kind: Kind,
+    write: Write,
+    columns: dict[str, list[Any]],
+    named: str | None,
+    reason: str,
+    compress: Callable[[bytes], bytes],
+) -> None:
+    pytest.importorskip("fsspec")
+    from xep419 import archive
+
+    source = tmp_path / "a"
+    source.write_bytes(compress(write(pa.table(columns)).getvalue()))
+    options = {} if named is None else {"column": named}
+    with pytest.raises(UnsupportedArchiveError) as caught:
+        archive.reencrypt(source, in_place=True, options=options)
+    assert str(caught.value) == f"{source}: {reason}"
+    assert list(tmp_path.iterdir()) == [source]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import os
 import shutil
 import sqlite3
@@ -118,6 +120,28 @@ def test_a_file_without_a_stanza_is_refused_by_itself_and_left_alone_among_other
     report = archive.reencrypt(source, tmp_path / "target")
     assert (report.exit_status, report.tally.left_alone) == (0, {reason: 1})
     assert tree(tmp_path / "target") == {"a": data}
+
+
+TWO_FIELDS = json.dumps({"s": "<a/>", "q": "<b/>"}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "keywords", "reason"),
+    [
+        (TWO_FIELDS, {}, "several fields hold XML elements: name one of s, q"),
+        (gzip.compress(TWO_FIELDS, mtime=0), {}, "several fields hold XML elements: name one of s, q"),
+        (b"<a/>", {"format": "jsonl"}, "no field of the first records holds an XML element"),
+    ],
+)
+def test_a_file_whose_stanzas_are_not_found_is_refused_by_itself(
+    tmp_path: Path, data: bytes, keywords: dict[str, Any], reason: str
+) -> None:
+    (tmp_path / "a").write_bytes(data)
+    for target in (tmp_path / "target", None):
+        with pytest.raises(UnsupportedArchiveError) as caught:
+            archive.reencrypt(tmp_path / "a", target, in_place=target is None, **keywords)
+        assert str(caught.value) == f"{tmp_path}/a: {reason}"
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_pipe_that_is_named_is_refused_and_not_opened(tmp_path: Path) -> None:

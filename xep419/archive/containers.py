@@ -13,7 +13,7 @@ from typing import IO, Any, ClassVar, cast
 
 from ..errors import ArchiveError, CorruptArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
 from .compression import BUFFER, Compression, Compressor, Decompressed, compression_of, decompressed
-from .formats import HEAD, NO_OPTIONS, ArchivedStanza, Format, Proved, by_name, formats, recognise
+from .formats import HEAD, NO_OPTIONS, ArchivedStanza, Format, Proved, Searching, by_name, formats, recognise
 from .members import SEPARATED, Nowhere, accessible, recode_whole
 from .recoding import Recoding
 from .tally import Tally
@@ -119,6 +119,11 @@ class Compressed:
 
     def companions(self, name: str) -> tuple[str, ...]:
         return ()
+
+    def search(self, source: IO[bytes]) -> None:
+        if isinstance(self._inner, Searching):
+            with self._decompressed(source) as (plain, _head), accessible(self._inner, plain) as file:
+                self._inner.search(file)
 
     def recode(
         self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding, tally: Tally

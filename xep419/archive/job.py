@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from ..errors import ArchiveError, UnsupportedArchiveError, XEP419Error
 from .engines import Engine
 from .files import CHANGED, REMOVED, FilesUnit, FileTask, companions_of, fingerprints, format_of, skipped
-from .formats import ArchivedStanza
+from .formats import ArchivedStanza, Searching
 from .journal import Journal, Record
 from .placing import place, recover, refuse_second_rotation
 from .report import Report
@@ -283,7 +283,11 @@ def refuse_without_stanza(roots: Iterable[Root], settings: Settings) -> None:
             try:
                 if entry.kind == "other":
                     raise UnsupportedArchiveError("it is neither a file nor a directory")
-                format_of(_task(root, entry, companions), settings)
+                task = _task(root, entry, companions)
+                form = format_of(task, settings)
+                if isinstance(form, Searching):
+                    with open_source(task.sources[0]) as file:
+                        form.search(file)
             except UnsupportedArchiveError as error:
                 raise UnsupportedArchiveError(f"{root.source}: {error.message}") from error
             except ArchiveError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, ClassVar, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from ...errors import UnsupportedArchiveError
 from ..recoding import Recoding
@@ -89,6 +89,17 @@ class Format(Protocol):
 
     def stanzas(self, sources: Sequence[IO[bytes]], recoding: Recoding) -> Iterator[ArchivedStanza]:
         """Every stanza, rotated back, in order; corrupt ones as they are. ``place`` is relative to the file."""
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """What a format does besides whose stanzas are in one of several columns or fields, which the content tells."""
+
+    def search(self, source: IO[bytes]) -> None:
+        """Looks which one it is.
+
+        :raises UnsupportedArchiveError: none, or more than one, and none was named.
+        """
 
 
 def formats(options: Mapping[str, Any] = NO_OPTIONS) -> tuple[Format, ...]:

@@ -37,6 +37,11 @@ class Arrow:
     def companions(self, name: str) -> tuple[str, ...]:
         return ()
 
+    def search(self, source: IO[bytes]) -> None:
+        from . import arrow_file
+
+        arrow_file.search(source, self.column)
+
     def recode(
         self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding, tally: Tally
     ) -> None:

@@ -37,6 +37,11 @@ except ImportError as error:
 WHAT = "Arrow file or stream"
 
 
+def search(source: IO[bytes], column: str | None) -> None:
+    with arrow_errors(WHAT):
+        find_column(source, column)
+
+
 def recode(source: IO[bytes], target: IO[bytes], column: str | None, recoding: Recoding, tally: Tally) -> None:
     with arrow_errors(WHAT):
         name = find_column(source, column)

@@ -124,6 +124,9 @@ class JSONLines:
                 continue
             yield ArchivedStanza(f"line {number}", read_back(_to_bytes(token.value), recoding))
 
+    def search(self, source: IO[bytes]) -> None:
+        self._find_field(_portions(source)[1])
+
     def _find_field(self, portions: Iterator[list[bytes]]) -> tuple[str, Iterator[list[bytes]]]:
         """The field, and the portions again."""
         if self.field is not None:

@@ -32,6 +32,11 @@ class Parquet:
     def companions(self, name: str) -> tuple[str, ...]:
         return ()
 
+    def search(self, source: IO[bytes]) -> None:
+        from . import parquet_file
+
+        parquet_file.search(source, self.column)
+
     def recode(
         self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding, tally: Tally
     ) -> None:

@@ -36,6 +36,11 @@ WHAT = "Parquet file"
 MOST_ROWS = 1 << 16
 
 
+def search(source: IO[bytes], column: str | None) -> None:
+    with arrow_errors(WHAT), _open(source) as file:
+        find_column(file, column)
+
+
 def recode(source: IO[bytes], target: IO[bytes], column: str | None, recoding: Recoding, tally: Tally) -> None:
     with arrow_errors(WHAT), _open(source) as file:
         name = find_column(file, column)
