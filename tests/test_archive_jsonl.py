@@ -232,11 +232,22 @@ def test_files_without_such_a_field_are_refused(source: bytes, message: str) -> 
         (b"<a/>", None, False),
         (b"", None, False),
         (b'{"x": "Hey"}', "x", True),
-        (b'{"x": "<a/>"}', "y", False),
+        (b'{"stanza": "<a/>\n{"stanza": "<a/>"}\n', None, True),
+        (b'{"made by": "export", "version": 1}\n{"stanza": null}\n{"stanza": "<a/>"}\n', None, True),
+        (b'{"made by": "export"}\n{"x": "Hey"}\n', "x", True),
+        (b'{"n": 1}\n' * 64 + b'{"stanza": "<a/>"}\n', None, False),
+        (b'12:00 start\n12:01 got\n{"stanza": "<a/>"}\n12:02 end\n', None, False),
+        (b"item({\n\t{\n\t\t" * 3, "x", False),
     ],
 )
-def test_recognition_by_the_first_record(head: bytes, field: str | None, recognised: bool) -> None:
+def test_recognition_by_the_first_records(head: bytes, field: str | None, recognised: bool) -> None:
     assert JSONLines(field).recognises(head, ENCRYPT) is recognised
+
+
+def test_a_field_that_is_named_and_not_there_is_told() -> None:
+    with pytest.raises(UnsupportedArchiveError) as raised:
+        JSONLines("y").recognises(b'{"x": "<a/>", "n": 1}\n{"q": "Hey"}\n', ENCRYPT)
+    assert str(raised.value) == "the first records have no text field 'y', but q, x"
 
 
 # -- the proof ----------------------------------------------------------------------------------------------

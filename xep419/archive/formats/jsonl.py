@@ -78,10 +78,19 @@ class JSONLines:
         self.field = field
 
     def recognises(self, head: bytes, recoding: Recoding) -> bool:
-        for line in head.removeprefix(BOM).split(b"\n"):
-            if line.strip():
-                found = _fields(line.decode("utf-8", "replace"))
-                return self.field in found if self.field is not None else any(found.values())
+        lines = list(itertools.islice(filter(bytes.strip, head.removeprefix(BOM).split(b"\n")), SAMPLES))
+        records = [line for line in lines if line.lstrip().startswith(b"{")]
+        if 2 * len(records) < len(lines):
+            return False  # such as a log in which a record stands now and then
+        found: set[str] = set()
+        for line in records:  # the first may be broken, or tell of the others
+            fields = _fields(line.decode("utf-8", "replace"))
+            if self.field in fields if self.field is not None else any(fields.values()):
+                return True
+            found.update(fields)
+        if self.field is not None and found:
+            names = ", ".join(sorted(found))
+            raise UnsupportedArchiveError(f"the first records have no text field {self.field!r}, but {names}")
         return False
 
     def companions(self, name: str) -> tuple[str, ...]:
