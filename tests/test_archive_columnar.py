@@ -201,6 +201,7 @@ def test_other_columns_of_any_type_come_through(kind: Kind, write: Write) -> Non
         "half": pa.array([1.5, None, 2.0, math.nan], pa.float32()),
         "list": pa.array([[1.0, math.nan], [], None, [2.0]]),
         "struct": pa.array([{"a": "<b/>", "c": math.nan}, None, {"a": None, "c": 1.0}, {"a": "", "c": 2.0}]),
+        "map": pa.array([[("a", math.nan), ("b", 1.0)], None, [], [("c", None)]], pa.map_(pa.string(), pa.float64())),
         "time": pa.array([1, 2, None, 4], pa.timestamp("ns", "UTC")),
         "decimal": pa.array([1, 2, None, 4], pa.decimal128(9, 2)),
         "flag": pa.array([True, False, None, True]),
@@ -437,6 +438,30 @@ def test_the_proof_compares_the_other_columns_and_the_schema(kind: Kind, write: 
         with pytest.raises(RestorationError) as raised:
             kind().prove([source], [write(pa.table({"stanza": rows, **others}))], Recoding())
         assert str(raised.value).startswith(message)
+
+
+@every_writer
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        pa.array,
+        lambda floats: pa.array([[number] for number in floats]),
+        lambda floats: pa.array([{"a": number} for number in floats]),
+        lambda floats: pa.array([[("a", number)] for number in floats], pa.map_(pa.string(), pa.float64())),
+    ],
+    ids=["alone", "list", "struct", "map"],
+)
+def test_the_proof_compares_floats_bit_for_bit(
+    kind: Kind, write: Write, wrapped: Callable[[list[float]], pa.Array]
+) -> None:
+    source, same, other = (
+        write(pa.table({"stanza": ["<a/>", "<b/>"], "x": wrapped(floats)}))
+        for floats in ([0.0, 1.0], [0.0, 1.0], [-0.0, 1.0])
+    )
+    assert kind().prove([source], [same], Recoding()) == (2, 0)
+    with pytest.raises(RestorationError) as raised:
+        kind().prove([source], [other], Recoding())
+    assert str(raised.value).startswith("column 'x' is not the same in rows 0 to 2")
 
 
 # -- by itself ------------------------------------------------------------------------------------------------

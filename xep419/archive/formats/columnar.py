@@ -243,12 +243,12 @@ def archived(batches: Iterable[pa.RecordBatch], column: str, recoding: Recoding)
 
 
 def same(one: pa.Array, other: pa.Array) -> bool:
-    """Whether two arrays of a type hold the same, not-a-numbers included, bit for bit."""
-    if one.equals(other):
-        return True
+    """Whether two arrays of a type hold the same; floating-point numbers, not-a-numbers included, bit for bit."""
+    kind = one.type
+    if not _has_floats(kind):
+        return bool(one.equals(other))
     if len(one) != len(other) or not one.is_valid().equals(other.is_valid()):
         return False
-    kind = one.type
     if pa.types.is_floating(kind):
         bits = {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width]
         mine, theirs = (pa.concat_arrays([array]).drop_null().view(bits) for array in (one, other))
@@ -257,9 +257,17 @@ def same(one: pa.Array, other: pa.Array) -> bool:
         return all(map(same, one.flatten(), other.flatten()))
     if pa.types.is_dictionary(kind):
         return same(one.dictionary_decode(), other.dictionary_decode())
+    if pa.types.is_map(kind):
+        return same(*(array.cast(pa.list_(kind.field(0))) for array in (one, other)))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return bool(one.value_lengths().equals(other.value_lengths())) and same(one.flatten(), other.flatten())
-    return False
+    return bool(one.equals(other))
+
+
+def _has_floats(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _has_floats(kind.value_type)
+    return bool(pa.types.is_floating(kind)) or any(_has_floats(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def aligned(
