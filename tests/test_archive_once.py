@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -614,3 +615,44 @@ def test_verify_finds_a_database_that_nothing_was_done_to(tmp_path: Path, rounds
             connection.execute("INSERT INTO prosodyarchive (type, value) VALUES ('xml', ?)", (STANZA,))
     found = archive.verify(tmp_path / "a.sqlite", tmp_path / "b.sqlite", rounds_from=rounds_from, rounds_to=rounds_to)
     assert (found.exit_status, found.tally.skipped) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "place", "reason"),
+    [
+        ("""UPDATE prosodyarchive SET "when" = 2 WHERE sort_id = 3""", "prosodyarchive", "row 3 is not the same"),
+        ("""UPDATE prosodyarchive SET user = 'eve' WHERE sort_id = 12""", "prosodyarchive", "row 12 is not the same"),
+        ("UPDATE prosodyarchive SET value = '[2]' WHERE type = 'json'", "prosodyarchive", "row 13 is not the same"),
+        ("UPDATE prosodyarchive SET value = CAST(value AS BLOB)", "prosodyarchive", "row 1 is not the same"),
+        ("DELETE FROM prosodyarchive WHERE type = 'json'", "prosodyarchive", "it has fewer rows"),
+        ("INSERT INTO prosody VALUES ('h', 'v')", "prosody", "it has more rows"),
+        ("UPDATE odd SET b = x'01'", 'o"dd', "row 1 is not the same"),
+        ("DROP TABLE prosody", "the schema", "the tables, indexes, views and triggers are not the same"),
+        ("CREATE INDEX i ON prosody (host)", "the schema", "the tables, indexes, views and triggers are not the same"),
+    ],
+)
+def test_verify_finds_what_differs_in_a_database_beside_the_stanzas(
+    database: Path, tmp_path: Path, statement: str, place: str, reason: str
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO prosodyarchive (type, value) VALUES ('json', '[1]')")
+        connection.execute("CREATE TABLE prosody (host TEXT, user TEXT)")
+        connection.execute('CREATE TABLE "o""dd" (a, b, PRIMARY KEY (b, a)) WITHOUT ROWID')
+        connection.execute('INSERT INTO "o""dd" VALUES (1, x\'00\')')
+    target = tmp_path / "target.sqlite"
+    archive.reencrypt(database, target, rounds_from=1)
+    assert archive.verify(database, target, rounds_from=1).exit_status == 0
+    with closing(sqlite3.connect(target)) as connection, connection:
+        connection.execute(statement.replace("odd", '"o""dd"'))
+    found = archive.verify(database, target, rounds_from=1)
+    assert found.exit_status == 3
+    assert (found.tally.skips[-1].place, found.tally.skips[-1].reason) == (
+        f"{database}: {place}",
+        f"{target}: {reason}",
+    )
+
+
+def test_verify_knows_a_database_that_was_done_in_place_by_its_backup(database: Path, tmp_path: Path) -> None:
+    shutil.copy(database, tmp_path / "backup.sqlite")
+    archive.reencrypt(database, in_place=True, rounds_from=1)
+    assert archive.verify(tmp_path / "backup.sqlite", database, rounds_from=1).exit_status == 0

@@ -267,7 +267,7 @@ def stanzas(root: Root, settings: Settings) -> Iterator[ArchivedStanza]:
 
 
 def prove(root: Root, settings: Settings, report: Report) -> None:
-    """Holds a database against the one that a job made of it, stanza by stanza."""
+    """Holds an SQLite file against the one that a job made of it, stanza by stanza, and all else."""
     with (
         _opened(root.source.url, settings, read_only=True) as source,
         _opened(root.target.url, settings, read_only=True) as target,
@@ -290,6 +290,8 @@ def prove(root: Root, settings: Settings, report: Report) -> None:
         expected = tally.letters if settings.recoding.upgrade else 0
         if not tally.skipped and letters != expected:
             tally.skip(str(root.source), f"{root.target} has {letters} inserted letters, {expected} are expected")
+        for table, reason in source.differences(target):
+            tally.skip(f"{root.source}: {table}", f"{root.target}: {reason}")
         report.tally.add(tally)
 
 

@@ -25,6 +25,7 @@ from ..formats import ArchivedStanza
 from ..recoding import Recoding
 from ..tally import Tally
 from . import progress
+from .beside import differences
 from .connections import Connection, close_connections, connect, database_url
 from .openers import other_openers
 from .reflection import add_index, drop_index, find_schema, has_index, insecure_elsewhere, stanza_column
@@ -122,6 +123,10 @@ class Database:
         """The same for the same database at any time; without its password."""
         url = self._url
         return str(sqlalchemy.URL.create(url.drivername, url.username, None, url.host, url.port, url.database))
+
+    def differences(self, target: Database) -> Iterator[tuple[str, str]]:
+        """Where another SQLite file holds something else beside the stanzas, and how: see ``beside``."""
+        return differences(str(self._url.database), str(target._url.database), self._schema.tables)
 
     def count(self) -> int:
         """Rows that hold a stanza now, in all tables."""
