@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -650,6 +651,30 @@ def test_verify_finds_what_differs_in_a_database_beside_the_stanzas(
         f"{database}: {place}",
         f"{target}: {reason}",
     )
+
+
+def test_verify_finds_an_index_that_does_not_lead_to_its_rows(database: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE peers (name TEXT UNIQUE, n)")
+        connection.execute("INSERT INTO peers VALUES ('where', 'there'), ('who', 'you')")
+    target = tmp_path / "target.sqlite"
+    archive.reencrypt(database, target, rounds_from=1)
+    data = target.read_bytes()
+    assert data.count(b"where") == 2
+    target.write_bytes(re.sub(b"where(?!there)", b"Where", data))
+    found = archive.verify(database, target, rounds_from=1)
+    assert (found.exit_status, found.tally.skips[-1].place) == (3, f"{database}: the file")
+    assert found.tally.skips[-1].reason.startswith(f"{target}: row ")
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_broken_database_is_told(database: Path, quoted: bool) -> None:
+    data = bytearray(database.read_bytes())
+    place = data.index(b"TABLE prosodyarchive") if quoted else 100  # what SQLite's message quotes; a page's header
+    data[place : place + 4] = b"\xff" * 4
+    database.write_bytes(data)
+    with pytest.raises(ArchiveError, match=f"^sqlite.*{database.name}: "):
+        archive.scan(database)
 
 
 def test_verify_knows_a_database_that_was_done_in_place_by_its_backup(database: Path, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def differences(source: str, target: str, tables: Sequence[StanzaTable]) -> Iter
                 select = f"SELECT {_selected(_columns(one, name), stanzas.get(name))} FROM {_quoted(name)} NOT INDEXED"
                 if (reason := _difference(one.execute(select), other.execute(select))) is not None:
                     yield name, reason
-    except sqlite3.Error as error:
+            if (fault := _fault(other)) is not None and _fault(one) is None:
+                yield "the file", fault
+    except (sqlite3.Error, UnicodeError) as error:  # SQLite quotes what is broken
         raise ArchiveError(f"{source}, {target}: they cannot be compared: {error}") from error
 
 
@@ -46,6 +48,12 @@ def _open(path: str) -> sqlite3.Connection:
 
 def _schema(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
     return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+def _fault(connection: sqlite3.Connection) -> str | None:
+    """What is broken within the file, such as an index that does not lead to its rows."""
+    ((found,),) = connection.execute("PRAGMA integrity_check(1)")
+    return None if found == "ok" else " ".join(str(found).split())
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:

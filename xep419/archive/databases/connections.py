@@ -233,8 +233,11 @@ def connect(url: sqlalchemy.URL, *, read_only: bool = False) -> Iterator[Connect
             connection = held.enter_context(_engine(url, read_only).connect())
         try:
             yield Connection(url, connection)
-        except BaseException:
+        except BaseException as error:
             connection.invalidate()  # it may be lost, or in the middle of something: no other is to have it
+            if isinstance(error, (SQLAlchemyError, UnicodeError)):  # of an inspector's own statements
+                with _told(url):
+                    raise
             raise
         with _told(url):
             held.close()
