@@ -285,6 +285,23 @@ def test_status_tells_of_a_job(source: Path, tmp_path: Path) -> None:
     json.dumps(found.as_dict())
 
 
+def test_status_leaves_nothing_behind(source: Path, tmp_path: Path) -> None:
+    archive.reencrypt(source, tmp_path / "target")
+    before = sorted(os.listdir(tmp_path))
+    archive.status(tmp_path / "target")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_status_of_a_place_that_may_not_be_written(source: Path, tmp_path: Path) -> None:
+    archive.reencrypt(source, tmp_path / "target")
+    tmp_path.chmod(0o500)
+    try:
+        assert archive.status(tmp_path / "target").units == 7
+    finally:
+        tmp_path.chmod(0o700)
+
+
 def test_scan_tells_where_else_names_stand(source: Path) -> None:
     (source / "pep_urn%3axmpp%3aavatar%3adata").mkdir()
     (source / "pep_urn%3axmpp%3aavatar%3adata" / "alice.dat").write_bytes(b"")

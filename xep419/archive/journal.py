@@ -307,8 +307,9 @@ def read_status(path: Path) -> Status:
         raise ArchiveError(f"{path}: there is no journal: no job was begun on this target")
     tally, units = Tally(), 0
     try:
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?{_mode_to_read(path)}", uri=True)
         with contextlib.closing(database):
+            database.execute("PRAGMA query_only = 1")
             facts = {name: json.loads(value) for name, value in database.execute("SELECT * FROM job")}
             for (counts,) in database.execute("SELECT tally FROM unit WHERE state = 'done'"):
                 tally.add(Tally.from_dict(json.loads(counts)))
@@ -318,6 +319,13 @@ def read_status(path: Path) -> Status:
     if "settings" not in facts:
         raise ArchiveError(f"{path}: this is not a journal of ours: it names no job")
     return Status(path, facts["settings"], facts["started"], facts["finished"], _is_locked(path), units, tally)
+
+
+def _mode_to_read(path: Path) -> str:
+    """How SQLite opens a journal for its reader: one that may write takes its own files away again when it closes."""
+    if os.access(path.parent, os.W_OK):
+        return "mode=rw"
+    return "mode=ro" if os.path.exists(f"{path}-wal") else "immutable=1"
 
 
 def _is_locked(path: Path) -> bool:
