@@ -105,7 +105,24 @@ def test_links_stay_links_and_other_things_are_not_opened(source: Path, tmp_path
     assert os.readlink(tmp_path / "target" / "link.xml") == "0.xml"
     assert os.readlink(tmp_path / "target" / "dangling") == "nowhere"
     assert report.tally.left_alone["neither a file nor a directory"] == 1
+    assert report.tally.left_alone["a symbolic link, kept as it is"] == 2
     assert report.exit_status == 0
+
+
+@pytest.mark.parametrize("other", ["link", "file", "nothing"])
+def test_verify_finds_a_link_that_is_another(source: Path, tmp_path: Path, other: str) -> None:
+    (source / "link").symlink_to("nowhere")
+    archive.reencrypt(source, tmp_path / "target")
+    assert archive.verify(source, tmp_path / "target").tally.left_alone["a symbolic link, kept as it is"] == 1
+    link = tmp_path / "target" / "link"
+    link.unlink()
+    if other == "link":
+        link.symlink_to("elsewhere")
+    elif other == "file":
+        link.write_bytes(b"")
+    report = archive.verify(source, tmp_path / "target")
+    assert (report.exit_status, report.tally.skipped) == (3, 1)
+    assert report.tally.skips[0].reason == f"{link} is not the same symbolic link"
 
 
 def test_a_dry_run_counts_and_writes_nothing(source: Path, tmp_path: Path) -> None:

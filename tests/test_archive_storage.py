@@ -339,6 +339,22 @@ def test_a_job_between_local_and_remote(s3: Location, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.core  # the twin takes long
+def test_a_link_does_not_go_where_there_are_none(
+    memory: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "link").symlink_to("nowhere")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    report = archive.reencrypt(source, memory.url)
+    assert report.tally.left_alone == {"a symbolic link, of which the target can hold none": 1}
+    assert archive.verify(source, memory.url).exit_status == 0
+    assert os.listdir(here) == []
+    assert everything(memory) == {}
+
+
 def test_an_object_of_many_parts(s3: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "REMOTE_BLOCK", 5 << 20)
     body = b"<m xmlns='urn:xmpp:ping'>" + b"x" * 1000 + b"</m>"

@@ -130,9 +130,9 @@ def prepare(task: FileTask, settings: Settings, advance: Advance, form: Format |
     :param form: their format, where it is known.
     """
     if task.is_link:
-        if not task.in_place and not settings.dry_run:
+        if task.targets[0].is_local and not task.in_place and not settings.dry_run:
             copy_link(task.sources[0], task.targets[0], settings.token)
-        return Prepared(task, settings, left_alone("a symbolic link, kept as it is"))
+        return Prepared(task, settings, left_alone(reason_of_link(task)))
     prepared = Prepared(task, settings, Tally())
     try:
         prepared.recode(advance, form)
@@ -152,6 +152,11 @@ def prepare(task: FileTask, settings: Settings, advance: Advance, form: Format |
         prepared.discard()
         raise
     return prepared
+
+
+def reason_of_link(task: FileTask) -> str:
+    """Why a symbolic link is left alone."""
+    return "a symbolic link, " + ("kept as it is" if task.targets[0].is_local else "of which the target can hold none")
 
 
 def leave(task: FileTask, settings: Settings, tally: Tally) -> Outcome:

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 
 from ..errors import ArchiveError, RestorationError, UnsupportedArchiveError, XEP419Error
-from .files import FilesUnit, FileTask, Prepared, format_of, left_alone, prove, same_bytes, skipped
-from .storage import exists
+from .files import FilesUnit, FileTask, Prepared, format_of, left_alone, prove, reason_of_link, same_bytes, skipped
+from .storage import exists, link_of
 from .tally import Tally
 from .work import Advance, Outcome, Waiting, ignore
 
@@ -19,11 +19,11 @@ class ProvingUnit(FilesUnit):
         return [Outcome(task.key, "", self._proved(task, advance)) for task in self.tasks]
 
     def _proved(self, task: FileTask, advance: Advance) -> Tally:
+        if task.is_link:
+            return _link_proved(task)
         missing = [target for target in task.targets if not exists(target)]
         if missing:
             return skipped(task.sources[0], f"{missing[0]} is missing")
-        if task.is_link:
-            return Tally()
         prepared = Prepared(task, dataclasses.replace(self.settings, dry_run=True), Tally())
         try:
             form = self.formats.get(task.key) or format_of(task, self.settings)
@@ -45,3 +45,11 @@ class ProvingUnit(FilesUnit):
             if not same_bytes(source, target):
                 return skipped(task.sources[0], f"{target} differs from it, though it could not be re-encrypted")
         return tally
+
+
+def _link_proved(task: FileTask) -> Tally:
+    """A link must lead to where the source's does."""
+    source, target = task.sources[0], task.targets[0]
+    if target.is_local and link_of(target) != link_of(source):
+        return skipped(source, f"{target} is not the same symbolic link")
+    return left_alone(reason_of_link(task))

@@ -518,6 +518,12 @@ def copy_link(source: Location, target: Location, token: str) -> None:
         os.replace(temporary, target.url)
 
 
+def link_of(location: Location) -> str | None:
+    """Where a local symbolic link leads to; None where there is none."""
+    with naming(location):
+        return os.readlink(location.url) if os.path.islink(location.url) else None
+
+
 def remove_link(target: Location) -> None:
     """Removes a local link, if one is there."""
     if target.is_local and os.path.islink(target.url):
