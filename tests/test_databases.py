@@ -340,6 +340,19 @@ class TestDetection:
             open_database(str(tmp_path / "x"))
         assert str(caught.value) == message
 
+    @pytest.mark.parametrize("key", [-(1 << 63), "abc", 2.5, b"k"])
+    def test_keys_that_are_no_numbers_are_refused(self, tmp_path: Path, key: object) -> None:
+        schema = PROSODY.replace("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER NOT NULL")
+        path = create(tmp_path / "x", schema, [stanza(1)])
+        query(path, "UPDATE prosodyarchive SET sort_id = ? WHERE type = 'xml'", key)
+        with open_database(str(path)) as database, pytest.raises(UnsupportedArchiveError) as caught:
+            database.rehearse()
+        assert str(caught.value).startswith(
+            "the keys of prosodyarchive, its column sort_id, are expected to be whole numbers above -2**63, but go from "
+        )
+        with open_database(str(path)) as database, pytest.raises(UnsupportedArchiveError):
+            database.begin("job")
+
     def test_one_of_two_schemas_can_be_named(self, tmp_path: Path) -> None:
         with open_database(str(create(tmp_path / "x", PROSODY + EJABBERD, [])), schema="ejabberd") as database:
             assert database.name == "ejabberd"

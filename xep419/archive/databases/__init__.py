@@ -20,7 +20,7 @@ except ImportError as error:
         f"xep419.archive.databases needs SQLAlchemy 2 ({error}): pip install 'xep419[archive]'", name=error.name
     ) from None
 
-from ...errors import ArchiveError
+from ...errors import ArchiveError, UnsupportedArchiveError
 from ..formats import ArchivedStanza
 from ..recoding import Recoding
 from ..tally import Tally
@@ -216,6 +216,11 @@ class Database:
         name = connection.quoted(table.name)
         sql = f"SELECT (SELECT MIN({key}) FROM {name}), (SELECT MAX({key}) FROM {name})"
         ((low, high),) = connection.select(sql)
+        if isinstance(high, (str, bytes, float)) or isinstance(low, float) or low == -(1 << 63):  # SQLite takes any
+            raise UnsupportedArchiveError(
+                f"the keys of {table.name}, its column {table.key}, are expected to be whole numbers above -2**63,"
+                f" but go from {low!r} to {high!r}"
+            )
         return (0, 0) if low is None else (low - 1, high)
 
     def done(self) -> set[str]:
