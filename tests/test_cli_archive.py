@@ -129,6 +129,7 @@ def test_a_dry_run_writes_nothing(source: Path, tmp_path: Path) -> None:
         (["-o", "out", "--scheduler", "tcp://localhost:1"], "--scheduler is for --engine dask."),
         (["-o", "backup/in"], "are one within the other: choose another target"),
         (["-o", "out", "--jobs", "0"], "0 is not in the range x>=1."),
+        (["-o", "out", "--format", "gopher"], "expected a format out of xml, jsonl, "),
     ],
 )
 def test_wrong_usage(source: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
@@ -144,7 +145,6 @@ def test_wrong_usage(source: Path, monkeypatch: pytest.MonkeyPatch, arguments: l
         (["reencrypt", "nothing", "-o", "out"], "nothing: there is no such file or directory"),
         (["scan", "nothing"], "nothing: there is no such file or directory"),
         (["status", "nothing"], "there is no journal: no job was begun on this target"),
-        (["reencrypt", "backup", "-o", "out", "--format", "gopher"], "expected a format out of "),
     ],
 )
 def test_what_cannot_be_done(source: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
@@ -320,6 +320,19 @@ def test_help_names_the_subcommands_and_their_exit_statuses() -> None:
     shown = invoke("--help").stdout
     assert sorted(re.findall(r"^  (\w+) {2,}[A-Z]", shown.split("Commands:")[1], re.M)) == list(COMMANDS)
     assert re.findall(r"^ {2,}(\d)  ", invoke("reencrypt", "--help").stdout, re.M) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", ["reencrypt", "scan", "verify"])
+def test_help_names_the_formats(name: str) -> None:
+    pytest.importorskip("sqlalchemy")
+    from xep419.archive.api import FORMATS
+    from xep419.archive.databases import SCHEMAS
+    from xep419.archive.formats import formats
+
+    assert sorted(FORMATS) == sorted([*(one.name for one in formats()), *(one.name for one in SCHEMAS)])
+    shown = " ".join(invoke(name, "--help").stdout.split()).replace("prosody- ", "prosody-")
+    told = shown.partition("--format NAME The format: ")[2].partition(". Each one's content")[0]
+    assert sorted(re.findall("[a-z0-9-]+", told)) == sorted([*FORMATS, "or", "or", "of", "a", "database"])
 
 
 @pytest.mark.any_python

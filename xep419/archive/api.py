@@ -28,6 +28,13 @@ from .roots import Root
 from .storage import Location, exists, is_directory, is_within, resolved, walk
 from .work import Observer, Settings, Silent
 
+#: what the files and databases of an archive may be in; what some of the formats can be told
+FORMATS = (
+    "xml", "jsonl", "prosody-internal", "prosody-xmlarchive", "xep0227", "parquet", "arrow",
+    "prosody", "ejabberd", "openfire",
+)  # fmt: skip
+OPTIONS = ("field", "column")
+
 Source = str | os.PathLike[str]
 EngineName = Literal["local", "dask"]
 
@@ -88,7 +95,7 @@ def reencrypt(
     if journal is not None and any(is_within(Location.of(journal), root.source) for root in roots):
         raise ValueError(f"{journal}: the journal must lie outside of the sources")
     recoding = Recoding(rounds_from, rounds_to, upgrade, check=verify)
-    settings = Settings(recoding, "", verify, dry_run, format, _as_options(options), while_in_use)
+    settings = Settings(recoding, "", verify, dry_run, _known(format), _as_options(options), while_in_use)
     report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
     _refuse_without_stanza(roots, settings)
     with _running(report, _engine(engine, jobs, scheduler)) as chosen:
@@ -118,7 +125,7 @@ def scan(
     The parameters are :func:`reencrypt`'s.
     """
     roots = _roots(_as_list(sources), None, True)
-    settings = Settings(Recoding(rounds_from), "", True, True, format, _as_options(options))
+    settings = Settings(Recoding(rounds_from), "", True, True, _known(format), _as_options(options))
     report = _report("scan", roots, None, settings)
     _refuse_without_stanza(roots, settings)
     with _running(report, _engine("local", jobs, None)) as engine:
@@ -143,7 +150,7 @@ def verify(
     The parameters are :func:`reencrypt`'s. What differs or is missing counts as skipped, with the reason.
     """
     roots = _roots(_as_list(sources), target, False)
-    settings = Settings(Recoding(rounds_from, rounds_to, upgrade), "", True, True, format, _as_options(options))
+    settings = Settings(Recoding(rounds_from, rounds_to, upgrade), "", True, True, _known(format), _as_options(options))
     report = _report("verify", roots, target, settings)
     _existing(target)
     _refuse_without_stanza(roots, settings)
@@ -170,7 +177,7 @@ def stanzas(
     :raises ArchiveError: it cannot be read.
     """
     (root,) = _roots([source], None, True)
-    settings = Settings(Recoding(rounds_from), "", True, True, format, _as_options(options))
+    settings = Settings(Recoding(rounds_from), "", True, True, _known(format), _as_options(options))
     if root.is_database:
         return database_job.stanzas(root, settings)
     return stored_stanzas(root, settings)
@@ -230,7 +237,18 @@ def _running(report: Report, engine: Engine) -> Iterator[Engine]:
         report.seconds = time.perf_counter() - started
 
 
+def _known(format: str | None) -> str | None:
+    """:raises ValueError: no format has that name, nor has a database's schema."""
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"expected a format out of {', '.join(FORMATS)}, got {format!r}")
+    return format
+
+
 def _as_options(options: dict[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    """:raises ValueError: no format has such an option."""
+    for name, value in (options or {}).items():
+        if name not in OPTIONS or not isinstance(value, str):
+            raise ValueError(f"expected options out of {', '.join(OPTIONS)}, each a name, got {name!r}: {value!r}")
     return tuple(sorted((options or {}).items()))
 
 

@@ -202,7 +202,7 @@ def format_of(task: FileTask, settings: Settings) -> Format:
         raise UnsupportedArchiveError(NO_STANZA if task.size else "it is empty")
     wanted = found.companions(task.sources[0].name)
     if wanted != tuple(source.name for source in task.sources[1:]):
-        raise CorruptArchiveError(f"a {found.title} needs {', '.join(wanted)} beside it")
+        raise CorruptArchiveError(f"{found.title}: it needs {', '.join(wanted)} beside it")
     return found
 
 

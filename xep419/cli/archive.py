@@ -41,8 +41,10 @@ def archive() -> None:
 
 sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 format_option = click.option(
-    "--format", "form", metavar="NAME", help="The format; each file's content tells without it."
-)
+    "--format", "form", metavar="NAME",
+    help="The format: xml, jsonl, prosody-internal, prosody-xmlarchive, xep0227, parquet or arrow; of a database"
+    " prosody, ejabberd or openfire. Each one's content tells without it.",
+)  # fmt: skip
 rounds_from_option = click.option(
     "--rounds-from", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Rotations that the stanzas came with.",
