@@ -125,6 +125,13 @@ def test_a_journal_within_the_source_is_refused(rotated: Path) -> None:
     assert not (rotated / "journal").exists()
 
 
+@pytest.mark.parametrize("journal", [".", "journal"])
+def test_a_journal_at_the_target_is_refused(rotated: Path, tmp_path: Path, journal: str) -> None:
+    with pytest.raises(ValueError, match="the journal must lie outside of the sources and the target"):
+        archive.reencrypt(rotated, tmp_path / "target", journal=tmp_path / "target" / journal)
+    assert not (tmp_path / "target").exists()
+
+
 # -- others at work -------------------------------------------------------------------------------------------
 
 

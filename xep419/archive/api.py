@@ -80,7 +80,7 @@ def reencrypt(
     :param jobs: units at once, by default one for each processor.
     :param engine: ``"local"`` (threads and processes of this machine) or ``"dask"`` (see ``scheduler``).
     :param scheduler: the address of a Dask scheduler; by default a cluster of this machine's processors.
-    :param journal: where the journal is kept, outside of the sources; by default beside the target.
+    :param journal: where the journal is kept, outside of the sources and the target; by default beside the target.
     :param compare: measures afterwards how fast a sample of the same bytes is copied (``Report.copying``).
     :param observer: is told how the job goes on.
     :raises UnsupportedArchiveError: a source, a single file or a database, holds no stanza that we know of. What is met
@@ -92,8 +92,9 @@ def reencrypt(
     jobs_roots = _sharing_journals(roots, target)
     if journal is not None and len(jobs_roots) > 1:
         raise ValueError("one journal is for one source in place")
-    if journal is not None and any(is_within(Location.of(journal), root.source) for root in roots):
-        raise ValueError(f"{journal}: the journal must lie outside of the sources")
+    sides = [side for root in roots for side in (root.source, root.target)]
+    if journal is not None and any(is_within(Location.of(journal), side) for side in sides):
+        raise ValueError(f"{journal}: the journal must lie outside of the sources and the target")
     recoding = Recoding(rounds_from, rounds_to, upgrade, check=verify)
     settings = Settings(recoding, "", verify, dry_run, _known(format), _as_options(options), while_in_use)
     report = _report("dry run" if dry_run else "reencrypt", roots, target, settings)
