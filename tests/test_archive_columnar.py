@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -462,6 +463,33 @@ def test_the_proof_compares_floats_bit_for_bit(
     with pytest.raises(RestorationError) as raised:
         kind().prove([source], [other], Recoding())
     assert str(raised.value).startswith("column 'x' is not the same in rows 0 to 2")
+
+
+def test_the_proof_compares_statistics_with_the_values() -> None:
+    columns = {
+        "stanza": [*STANZAS, None],
+        "word": [None, "é", "zz", "a", None],
+        "number": pa.array([3, 200, 7, 0, 1], pa.uint8()),
+        "nulls": pa.array([None] * 5, pa.int64()),
+        "large": ["x" * 9000] * 5,  # of which pyarrow writes none
+        "nested": [{"a": 1}, {"a": None}, None, {"a": 2}, {"a": 3}],
+    }
+    source = parquet_file(pa.table(columns), row_group_size=2)
+    target, _tally = recode(Parquet(), source)
+    assert Parquet().prove([source], [target], Recoding()) == (4, LETTERS)
+    data = target.getvalue()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    for value, column in [
+        (xep419.upgrade(STANZAS[1]).encode(), "stanza"),
+        (b"zz", "word"),
+        (b"\xc8\0\0\0", "number"),
+    ]:
+        places = [match.start() for match in re.finditer(re.escape(value), data) if match.start() > footer]
+        assert places, column
+        for place in places:
+            wrong = io.BytesIO(data[:place] + bytes([value[0] ^ 1]) + data[place + 1 :])
+            with pytest.raises(RestorationError, match=f"the statistics of column '{column}' in row group "):
+                Parquet().prove([source], [wrong], Recoding())
 
 
 # -- by itself ------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from .columnar import (
 
 try:
     import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow import compute, parquet
 except ImportError as error:
     raise ImportError("Parquet archives need a pyarrow with Parquet: pip install 'xep419[archive]'") from error
 
@@ -66,7 +66,7 @@ def prove(source: IO[bytes], target: IO[bytes], column: str | None, recoding: Re
         name = find_column(file, column)
         return prove_batches(
             _batches(file),
-            _batches(other),
+            _as_told(other),
             name,
             lambda array, recoded, first: prove_array(array, recoded, recoding, first),
         )
@@ -120,6 +120,60 @@ def _portions(file: parquet.ParquetFile) -> Iterator[pa.Table]:
             held.append(batch)
             size += batch.nbytes
         yield pa.Table.from_batches(held, file.schema_arrow)
+
+
+# -- statistics ---------------------------------------------------------------------------------------------
+
+
+def _as_told(file: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """The batches, of which each row group's statistics must be true: whoever selects by them passes over the others.
+
+    :raises RestorationError: they are not.
+    """
+    for group in range(file.num_row_groups):
+        told = file.metadata.row_group(group)
+        chunks = {told.column(index).path_in_schema: told.column(index) for index in range(told.num_columns)}
+        found = {name: _Extremes() for name, chunk in chunks.items() if chunk.is_stats_set}
+        for batch in _group_batches(file, group, None):
+            for name, extremes in found.items():
+                if len(chunks) == told.num_columns and batch.schema.names.count(name) == 1:
+                    extremes.add(batch.column(name))
+            yield batch
+        for name, extremes in found.items():
+            if not extremes.are_told_by(chunks[name].statistics):
+                raise RestorationError(f"the statistics of column {name!r} in row group {group} are wrong")
+
+
+class _Extremes:
+    """The least and the greatest value of a column, and its nulls; of types whose order is the same everywhere."""
+
+    def __init__(self) -> None:
+        self._chunks: list[dict[str, Any]] = []
+        self._nulls = 0
+
+    def add(self, array: pa.Array) -> None:
+        if pa.types.is_integer(array.type) or any(
+            is_kind(array.type)
+            for is_kind in (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
+        ):
+            self._chunks.append(compute.min_max(array).as_py())
+            self._nulls += array.null_count
+
+    def are_told_by(self, statistics: parquet.Statistics) -> bool:
+        if not self._chunks:
+            return True
+        if statistics.has_null_count and statistics.null_count != self._nulls:
+            return False
+        least, greatest = (
+            [_ordered(chunk[which]) for chunk in self._chunks if chunk[which] is not None] for which in ("min", "max")
+        )
+        if not least or not statistics.has_min_max:
+            return not statistics.has_min_max
+        return (_ordered(statistics.min), _ordered(statistics.max)) == (min(least), max(greatest))
+
+
+def _ordered(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
 
 
 # -- layout -------------------------------------------------------------------------------------------------
