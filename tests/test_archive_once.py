@@ -674,6 +674,17 @@ def test_verify_finds_an_index_that_does_not_lead_to_its_rows(database: Path, tm
     assert found.tally.skips[-1].reason.startswith(f"{target}: row ")
 
 
+def test_skipped_rows_are_told_with_their_database(database: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE prosodyarchive SET value = '<a>' WHERE sort_id = 2")
+    target = tmp_path / "target.sqlite"
+    place = f"{database}: prosodyarchive sort_id=2"
+    reports = [archive.scan(database, rounds_from=1)]
+    reports += [archive.reencrypt(database, target, rounds_from=1) for _ in range(2)]  # the second from the journal
+    reports.append(archive.verify(database, target, rounds_from=1))
+    assert [[skip.place for skip in report.tally.skips] for report in reports] == [[place]] * 4
+
+
 @pytest.mark.parametrize("quoted", [False, True])
 def test_a_broken_database_is_told(database: Path, quoted: bool) -> None:
     data = bytearray(database.read_bytes())

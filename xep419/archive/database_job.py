@@ -181,7 +181,7 @@ class DatabaseJob:
         self._observer.advance(count)
 
     def _count(self, tally: Tally) -> None:
-        self._report.tally.add(tally)
+        self._report.tally.add(_placed(tally, self._root))
         self._report.units += 1
 
     # -- a copy -----------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def refuse_without_stanza(root: Root, settings: Settings) -> None:
 def rehearse(root: Root, settings: Settings, report: Report) -> None:
     """What a job over a database would come to, and where else names stand in it."""
     with _opened(root.source.url, settings, read_only=True) as database:
-        report.tally.add(database.rehearse())
+        report.tally.add(_placed(database.rehearse(), root))
         report.units += 1
         for column, rows in database.elsewhere():
             report.found_elsewhere(f"{root.source}: {column}", rows)
@@ -272,7 +272,7 @@ def prove(root: Root, settings: Settings, report: Report) -> None:
         _opened(root.source.url, settings, read_only=True) as source,
         _opened(root.target.url, settings, read_only=True) as target,
     ):
-        tally = source.rehearse()
+        tally = _placed(source.rehearse(), root)
         report.units += 1
         recoded = target.stored()
         letters = 0
@@ -293,6 +293,12 @@ def prove(root: Root, settings: Settings, report: Report) -> None:
         for table, reason in source.differences(target):
             tally.skip(f"{root.source}: {table}", f"{root.target}: {reason}")
         report.tally.add(tally)
+
+
+def _placed(tally: Tally, root: Root) -> Tally:
+    """With places that say which database: there may be several."""
+    tally.skips[:] = [skip._replace(place=f"{root.source}: {skip.place}") for skip in tally.skips]
+    return tally
 
 
 def _letters(original: bytes, recoded: bytes, recoding: Recoding) -> int:
