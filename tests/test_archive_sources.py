@@ -184,6 +184,36 @@ def test_a_file_is_put_into_a_directory_that_is_there(tmp_path: Path) -> None:
 # -- journals -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("sources", "made", "kind"),
+    [
+        (["a.xml"], "pipe", "file"),
+        (["a.xml"], "directory with a.xml", "file"),
+        (["d"], "pipe", "directory"),
+        (["d"], "file", "directory"),
+        (["a.xml", "d"], "file", "directory"),
+    ],
+)
+def test_a_target_of_another_kind_is_refused_and_stays(
+    tmp_path: Path, sources: list[str], made: str, kind: str
+) -> None:
+    (tmp_path / "a.xml").write_bytes(PLAIN)
+    (tmp_path / "d").mkdir()
+    target = refused = tmp_path / "target"
+    if made == "pipe":
+        os.mkfifo(target)
+    elif made == "file":
+        target.write_bytes(b"mine")
+    else:
+        refused = target / "a.xml"
+        refused.mkdir(parents=True)
+    before, mode = sorted(tmp_path.rglob("*")), target.stat().st_mode
+    with pytest.raises(ArchiveError) as caught:
+        archive.reencrypt([tmp_path / name for name in sources], target)
+    assert str(caught.value) == f"{refused}: a {kind} is expected there, or nothing: choose another target"
+    assert (sorted(tmp_path.rglob("*")), target.stat().st_mode) == (before, mode)
+
+
 def test_journals_below_a_source_are_no_part_of_it(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     (source / "sub").mkdir(parents=True)

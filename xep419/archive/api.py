@@ -281,6 +281,10 @@ def _roots(sources: list[Source], target: Source | None, in_place: bool) -> list
             for place, kind in zip(locations, databases, strict=True)
         ]
     _refuse_overlaps(roots)
+    if roots[0].name:
+        _refuse_other_kind(into, wants_directory=True)
+    for root in roots:
+        _refuse_other_kind(root.target, wants_directory=is_directory(root.source))
     return roots
 
 
@@ -352,6 +356,15 @@ def _refuse_overlaps(roots: list[Root]) -> None:
         seen.add(target)
         if is_within(root.target, root.source) or is_within(root.source, root.target):
             raise ValueError(f"{root.source} and {root.target} are one within the other: choose another target")
+
+
+def _refuse_other_kind(target: Location, *, wants_directory: bool) -> None:
+    """What is there already must be what it is to become; a device or a pipe would be replaced by a file."""
+    if not target.is_local or not os.path.exists(target.url):
+        return
+    if not (os.path.isdir if wants_directory else os.path.isfile)(target.url):
+        kind = "directory" if wants_directory else "file"
+        raise ArchiveError(f"{target}: a {kind} is expected there, or nothing: choose another target")
 
 
 def _sharing_journals(roots: list[Root], target: Source | None) -> list[tuple[Location, list[Root]]]:
