@@ -334,7 +334,7 @@ def test_a_file_that_a_worker_does_not_see_ends_the_job(tmp_path: Path, monkeypa
     """As on another machine, where the path leads elsewhere."""
     (tmp_path / "1.xml").write_bytes(PLAIN)
 
-    def elsewhere(task: files.FileTask, settings: object, advance: object) -> files.Prepared:
+    def elsewhere(task: files.FileTask, settings: object, *_how: object) -> files.Prepared:
         return files.Prepared(task, cast(Any, settings), files.left_alone(files.REMOVED))
 
     monkeypatch.setattr(files, "prepare", elsewhere)

@@ -6,11 +6,11 @@ import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...errors import ArchiveError
 from .schemas import StanzaTable
+from .sqlite_files import open_to_read
 
 _VIRTUAL = "CREATE VIRTUAL TABLE"  # its rows stand in tables of their own, which are compared
 
@@ -41,7 +41,7 @@ def differences(source: str, target: str, tables: Sequence[StanzaTable]) -> Iter
 
 
 def _open(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+    connection = open_to_read(path)
     connection.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
     return connection
 
