@@ -259,7 +259,7 @@ def test_processes_stop_when_the_job_ends_early(tmp_path: Path) -> None:
 
 #: each read waits for a moment, so that the job is in the middle of it
 SLOW = """
-import sys, time
+import signal, sys, time
 from xep419 import ArchiveError, archive
 from xep419.archive.engines import local
 from xep419.archive.work import Silent
@@ -268,6 +268,7 @@ class Slow(Silent):
         print(count, flush=True)
         time.sleep(0.2)
 local.WORTHWHILE = 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
 try:
     archive.reencrypt(sys.argv[1], sys.argv[2], jobs=2, observer=Slow())
 except ArchiveError as error:
@@ -294,7 +295,10 @@ class Running:
 
     def ended(self) -> str:
         """What it said at last, once it and its processes have ended."""
-        said, _nothing = self.process.communicate(timeout=PATIENCE)
+        try:
+            said, _nothing = self.process.communicate(timeout=PATIENCE)
+        finally:
+            self.process.kill()
         until(lambda: all(map(is_gone, self.workers)))
         return said.rpartition("\n")[0].rpartition("\n")[2]
 
