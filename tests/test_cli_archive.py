@@ -262,20 +262,20 @@ def test_status_of_a_job_that_is_done(source: Path, tmp_path: Path) -> None:
 def test_a_job_that_is_interrupted_says_so_leaves_nothing_and_is_gone_on_with(tmp_path: Path) -> None:
     source, target = tmp_path / "backup", tmp_path / "out"
     source.mkdir()
-    for number in range(400):
-        (source / f"{number:03}.xml").write_bytes(document(number, 40))
+    for number in range(1500):
+        (source / f"{number:04}.xml").write_bytes(document(number, 40))
     process = started("archive", "reencrypt", source, "-o", target, "--jobs", "1")
     eventually(lambda: target.exists() and len(list(target.glob("*.xml"))) > 20)
     process.send_signal(signal.SIGINT)
     _stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (130, b"")
     assert not [path for path in target.iterdir() if path.suffix == ".tmp"]
-    assert 20 < len(list(target.glob("*.xml"))) < 400
+    assert 20 < len(list(target.glob("*.xml"))) < 1500
     assert json.loads(run("archive", "status", "--json", target).stdout)["state"] == "interrupted"
     done = run("archive", "reencrypt", source, "-o", target)
     assert done.returncode == 0
     assert b"of them done before" in done.stdout
-    assert len(list(target.glob("*.xml"))) == 400
+    assert len(list(target.glob("*.xml"))) == 1500
 
 
 @POSIX
