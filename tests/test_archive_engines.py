@@ -86,3 +86,26 @@ def test_what_fails_while_it_waits_for_the_disk_gives_its_place_back() -> None:
     with pytest.raises(OSError, match=r"^no$"):
         list(engine.run([Working("first", fail)], ignore))
     run(engine, [Working("second", lambda _waiting: None)])
+
+
+def test_what_was_done_before_another_unit_failed_is_given_back() -> None:
+    jobs, done = 10, threading.Semaphore(0)
+    before = 2 * jobs - 1
+
+    def fail(_waiting: Waiting) -> None:
+        for _unit in range(before):
+            assert done.acquire(timeout=PATIENCE)
+        time.sleep(0.2)  # their threads have still to say so
+        raise OSError("no")
+
+    units = [Working(str(number), lambda _waiting: done.release()) for number in range(before)]
+    engine, given = LocalEngine(jobs), []
+
+    def take() -> None:
+        for outcomes in engine.run([*units, Working("fails", fail)], ignore):
+            given.append(outcomes)
+
+    with pytest.raises(OSError, match=r"^no$"):
+        take()
+    engine.close()
+    assert len(given) == before

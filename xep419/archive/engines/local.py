@@ -96,7 +96,7 @@ class LocalEngine:
     @staticmethod
     def _taken(running: set[Future[list[Outcome]]]) -> Iterator[list[Outcome]]:
         done, _running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
+        for future in sorted(done, key=lambda one: one.exception() is not None):  # what is done stays done
             running.discard(future)
             yield future.result()
 
