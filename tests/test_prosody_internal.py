@@ -571,6 +571,19 @@ def test_work_is_linear_on_hostile_input(pattern: str) -> None:
     assert_linear(work_of, largest=1 << 20)  # sixteen times that is still an item
 
 
+@pytest.mark.parametrize("pattern", [rb"\195\169", rb"\\", rb"\"", b"text "])
+def test_reading_a_long_string_takes_a_few_times_its_memory(pattern: bytes) -> None:
+    data = item(children=b'"' + pattern * 100_000 + b'";')
+    tracemalloc.start()
+    try:
+        assert 1 in lua.Reader().read(data)
+        assert pattern * 100_000 in lua.cut_at_quotes(data)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(data)  # the matcher's stack alone was 110 times the string
+
+
 @pytest.mark.any_python
 @pytest.mark.outer
 def test_memory_is_bounded() -> None:

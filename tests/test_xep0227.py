@@ -310,6 +310,19 @@ def test_work_is_linear_on_hostile_input(pattern: str) -> None:
     assert_linear(work_of, largest=xep0227.MAX_PAYLOAD // 32)
 
 
+def test_the_end_of_a_long_tag_is_found_without_a_copy() -> None:
+    data = HOSTILE["attributes"](1 << 20)
+    start = data.index(b"<a ")
+    tracemalloc.start()
+    try:
+        end = xep0227._payload_end(data, start, start)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert data[end - 2 : end] == b"/>"
+    assert peak < 10_000  # the matcher's stack was 25 times the tag
+
+
 @pytest.mark.any_python
 @pytest.mark.outer
 def test_memory_is_bounded() -> None:

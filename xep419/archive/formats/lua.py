@@ -9,8 +9,9 @@ older ones wrote strings by ``%q``, so UTF-8 as it is, and ``[1] = …`` in any 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
 from ...cipher import rot13
@@ -27,7 +28,8 @@ _STRING_KEY, _NUMBER_KEY, STRING, _OPEN, OTHER, _CLOSE, _END, _WRONG = range(1, 
 #: Lines that are remembered: of archived stanzas most are alike, and few are long.
 _REMEMBERED, _LONGEST_REMEMBERED = 1 << 12, 100
 
-_CHARACTERS = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
+#: Of a line that was :func:`_veiled`; so no group is repeated, for which the matcher keeps a stack.
+_CHARACTERS = rb'"([^"]*)"'
 _AFTER = rb"\s*(?:[;,]|(?=[})]))"
 _KEY = rb"(?:\[\s*(?:" + _CHARACTERS + rb"|([0-9]{1,9}))\s*\]\s*=\s*)?"
 _SCALAR = rb"(-?[0-9][0-9.eE+-]*|true|false|nil|\(-?[01]/0\))"
@@ -36,7 +38,6 @@ _FIELD = re.compile(
     rb"\s*(?:%b(?:%b%b|(\{)|%b%b)|(\})%b|(\))\s*(?:;\s*)?\Z|(\S)|\Z)"
     % (_KEY, _CHARACTERS, _AFTER, _SCALAR, _AFTER, _AFTER)
 )
-_QUOTED = re.compile(rb'"([^"\\\n]*(?:\\.[^"\\\n]*)*)"?')  # it matches at every quote
 _ITEM = re.compile(rb"\s*item\s*\(\s*\{")
 #: No string holds a line feed, and no other token begins with an i: such a line begins an item, whole or cut off.
 _NEXT_ITEM = re.compile(rb"\ni")
@@ -94,8 +95,22 @@ def items(source: IO[bytes]) -> Iterator[Item]:
 
 def cut_at_quotes(data: bytes) -> list[bytes]:
     """An item cut at the quotes of its strings, so that every other piece is a string; uncut where one does not end."""
-    pieces = _QUOTED.split(data)
-    return pieces if b'"'.join(pieces) == data else [data]
+    veiled = _veiled(data)
+    pieces = veiled.split(b'"')
+    if len(pieces) % 2 == 0 or b"\n" in b"".join(pieces[1::2]):
+        return [data]
+    if veiled == data:
+        return pieces
+    ends = itertools.accumulate(len(piece) + 1 for piece in pieces)
+    return [data[end - len(piece) - 1 : end - 1] for piece, end in zip(pieces, ends, strict=True)]
+
+
+def _veiled(data: bytes) -> bytes:
+    """The same without quotes and backslashes that are escaped: each quote then begins or ends a string.
+
+    What takes their place stands in no token. Where a string is wanted, it is cut out of ``data``.
+    """
+    return data.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0") if b"\\" in data else data
 
 
 class Reader:
@@ -118,9 +133,9 @@ class Reader:
         numbered: list[Table] = []
         at, known, closed, ended = opening.end(), self._lines, False, False
         for line in data[at:].split(b"\n"):
-            fields = known.get(line)
+            fields: Iterable[Field] | None = known.get(line)
             if fields is None:
-                fields = self._fields(line)
+                fields = self._remembered(line) if len(line) <= _LONGEST_REMEMBERED else _fields(line)
             for field in fields:
                 kind, key, _key_start, _raw, _start = field
                 if kind < _CLOSE and not closed:
@@ -154,26 +169,28 @@ class Reader:
         _require_arrays(numbered)
         return table
 
-    def _fields(self, line: bytes) -> tuple[Field, ...]:
-        found = []
-        for match in _FIELD.finditer(line):
-            kind = match.lastindex
-            if kind is None:
-                break
-            key: bytes | int | None = match[_STRING_KEY]
-            if match[_NUMBER_KEY]:
-                key = int(match[_NUMBER_KEY])
-            raw, start = match[kind], match.start(kind)
-            if kind == _WRONG:
-                raw = line[start : start + 20]
-            found.append(Field(kind, key, match.start(_STRING_KEY), raw, start))
-            if kind == _WRONG:
-                break
-        if len(line) <= _LONGEST_REMEMBERED:
-            if len(self._lines) >= _REMEMBERED:
-                self._lines.clear()
-            self._lines[line] = tuple(found)
-        return tuple(found)
+    def _remembered(self, line: bytes) -> tuple[Field, ...]:
+        if len(self._lines) >= _REMEMBERED:
+            self._lines.clear()
+        self._lines[line] = fields = tuple(_fields(line))
+        return fields
+
+
+def _fields(line: bytes) -> Iterator[Field]:
+    """Those of a line, up to the first that is none."""
+    for match in _FIELD.finditer(_veiled(line)):
+        kind = match.lastindex
+        if kind is None:
+            return
+        key_start, key_end = match.span(_STRING_KEY)
+        key: bytes | int | None = None if key_start < 0 else line[key_start:key_end]
+        if match[_NUMBER_KEY]:
+            key = int(match[_NUMBER_KEY])
+        start, end = match.span(kind)
+        if kind == _WRONG:
+            yield Field(kind, key, key_start, line[start : start + 20], start)
+            return
+        yield Field(kind, key, key_start, line[start:end], start)
 
 
 def _require_arrays(numbered: list[Table]) -> None:

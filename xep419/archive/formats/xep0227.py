@@ -55,7 +55,8 @@ _AROUND: dict[str, list[str]] = {
     f"{_PIE} offline-messages": [_USER],
     f"{_PUBSUB} item": [_USER, f"{_PUBSUB} pubsub", f"{_PUBSUB} items"],
 }
-_START_TAG = re.compile(rb"<[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
+#: of a start tag: up to its end, or to an attribute's
+_PART_OF_TAG = re.compile(rb"[^>\"']*(?:(>)|\"[^\"]*\"|'[^']*')")
 
 
 #: Of a name as expat gives it, "namespace local", which begins with the namespace.
@@ -170,10 +171,8 @@ def segments(source: IO[bytes], rounds: int) -> Iterator[list[Segment]]:
 
 
 def _payload_end(held: bytes, start: int, index: int) -> int:
-    tag = _START_TAG.match(held, start)
-    if tag is not None and tag[0].endswith(b"/>"):
-        return tag.end()
-    return held.index(b">", index) + 1
+    tag_end = next(part.end() for part in _PART_OF_TAG.finditer(held, start) if part[1])
+    return tag_end if held[tag_end - 2] == 0x2F else held.index(b">", index) + 1
 
 
 class XEP0227:

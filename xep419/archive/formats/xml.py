@@ -16,7 +16,7 @@ from ...namespaces import NamespaceCensus, match_upgraded
 from ...stream import DocumentChecker, StanzaStream
 from ..recoding import MAX_MARKUP, Recoding
 from ..tally import Tally
-from . import CHUNK, ArchivedStanza, Proved
+from . import CHUNK, HEAD, ArchivedStanza, Proved
 
 #: bytes that a first-level element may have to be handed out whole
 MAX_STANZA = 1 << 26
@@ -76,7 +76,7 @@ class XMLDocument:
             if recoding.check:
                 plain = recoding.plain(piece)
                 if checker is None:
-                    checker = DocumentChecker(max_markup=MAX_MARKUP, stream=is_stream(plain))
+                    checker = DocumentChecker(max_markup=MAX_MARKUP, stream=is_stream(plain[:HEAD]))
                 checker.feed(plain)
             target.write(recoder.update(piece))
         if checker is not None:
