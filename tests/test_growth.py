@@ -67,5 +67,20 @@ def test_a_slow_moment_now_and_then_changes_no_judgement() -> None:
 
 
 @pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("step", [2, 4, 8])
+def test_a_step_in_speed_changes_no_judgement(step: float) -> None:
+    for size in range(13, 23):
+        assert_linear(noisy(lambda n, at=1 << size: 1e-8 * n * (step if n > at else 1), 1.3, 419))  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("share", [1, 2, 10, 1000])
+def test_work_that_is_quadratic_in_part_fails(share: float) -> None:
+    size = 1 << 16
+    with pytest.raises(AssertionError, match="times the time"):
+        assert_linear(lambda n: lambda: 1e-8 * n + share * 1e-8 * n * n / size, size)
+
+
+@pytest.mark.usefixtures("told")
 def test_work_that_cannot_be_measured_passes() -> None:
     assert_linear(lambda size: lambda: 1e-6)
