@@ -25,7 +25,7 @@ from .work import Advance, Outcome, Settings, Waiting, ignore
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: files that a unit syncs at once
+#: files that a unit syncs at once, where it has more than as many
 SYNCS = 8
 #: why a file is skipped that another process writes, or left alone that it has removed
 CHANGED = "it changed while it was read: run the job again when nothing writes it"
@@ -99,8 +99,11 @@ class FilesUnit:
 
 
 def make_durable(prepared: Sequence[Prepared]) -> None:
-    """Syncs what was written, several files at a time: the storage then waits once for many, not once for each."""
-    if len(prepared) > 1:
+    """Syncs what was written; many files several at a time, so that the storage waits once for some, not for each.
+
+    A few large ones are written out one after the other: threads for them cost more than they save.
+    """
+    if len(prepared) > SYNCS:
         with ThreadPoolExecutor(SYNCS) as pool:
             list(pool.map(Prepared.make_durable, prepared))
     else:
