@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import pytest
 
 import xep419
-from xep419 import Scope, _backend, columns
+from xep419 import Scope, _backend, columns, files
 from xep419._pure import checking as pure_checking
 from xep419._pure import cipher as pure_cipher
 from xep419._pure import columns as pure_columns
@@ -209,12 +209,12 @@ TWINS = {
 }
 #: what the package takes from either
 OFFERED = {
-    "checking": {"DocumentChecker", "check_stanza"},
+    "checking": {"DocumentChecker", "check_file", "check_stanza"},
     "cipher": {"rot13", "double_rot13", "rot13_into", "double_rot13_into", "rot13_inplace"},
     "columns": {"recode_values"},
     "framing": {"StanzaStream"},
-    "incremental": {"Encryptor", "Decryptor", "NamespaceCensus"},
-    "restoration": {"match_upgraded"},
+    "incremental": {"Encryptor", "Decryptor", "NamespaceCensus", "recode_file"},
+    "restoration": {"match_files", "match_upgraded"},
     "namespaces": {"scan", "upgrade", "downgrade", "encrypt", "decrypt", "encrypt_many"},
 }
 
@@ -225,6 +225,9 @@ PUBLIC: dict[str, ModuleType] = {
     "NamespaceCensus": xep419.namespaces,
     "recode_values": columns,
     "match_upgraded": xep419.namespaces,
+    "check_file": files,
+    "match_files": files,
+    "recode_file": files,
 }
 
 Arguments = list[tuple[str, str, bool]]  # name, kind, whether there is a default
@@ -252,7 +255,7 @@ def documented(function: Callable[..., object]) -> inspect.Signature | None:
     if not re.match(r"\w+\(", head):
         return None
     namespace: dict[str, Any] = {"ALL": Scope.ALL}
-    exec(f"def {re.sub(r'(str|size_t) (?=[a-z])', '', head)}: pass", namespace)
+    exec(f"def {re.sub(r'(str|size_t|int) (?=[a-z])', '', head)}: pass", namespace)
     return inspect.signature(namespace[head.partition("(")[0]])
 
 

@@ -122,8 +122,8 @@ cdef object error_of_end(Place *f)
 # What is wrong with the XML declaration that just ended, or None.
 cdef object error_of_declaration(Place *f, Piece *x)
 
-# Moves on to the next piece: keeps what the markup that is being read has in this one. All memory of a place goes with
-# drop_held() and drop_names().
-cdef int hold_markup(Place *f, Piece *x) except -1
+# Moves on to the next piece: keeps what the markup that is being read has in this one; False where there is no memory
+# for it. All memory of a place goes with drop_held() and drop_names().
+cdef bint hold_markup(Place *f, Piece *x) noexcept nogil
 cdef void drop_held(Place *f) noexcept nogil
 cdef void drop_names(Place *f) noexcept nogil

@@ -996,8 +996,11 @@ cdef void drop_names(Place *f) noexcept nogil:
         f.checking.room = FEW_LETTERS
 
 
-cdef int hold_from(Place *f, Piece *x, size_t start) except -1:
-    """Moves on to the next piece; keeps the bytes from ``start`` on. Bytes are held already only if it stands in them."""
+cdef bint hold_from(Place *f, Piece *x, size_t start) noexcept nogil:
+    """Moves on to the next piece; keeps the bytes from ``start`` on. Bytes are held already only if it stands in them.
+
+    False where there is no memory for them.
+    """
     cdef uint8_t *grown
     cdef size_t before = 0, size = f.base + x.n - start, room
     if start < f.base:
@@ -1008,23 +1011,23 @@ cdef int hold_from(Place *f, Piece *x, size_t start) except -1:
         room = max(size, min(2 * f.held_room, f.limit))
         grown = <uint8_t *>realloc(f.held, room)
         if grown is NULL:
-            PyErr_NoMemory()
+            return False
         f.held = grown
         f.held_room = room
     if size:
         memcpy(f.held + before, x.p + x.n - (size - before), size - before)
     f.held_from = start
     f.base += x.n
-    return 0
+    return True
 
 
-cdef int hold_markup(Place *f, Piece *x) except -1:
+cdef bint hold_markup(Place *f, Piece *x) noexcept nogil:
     cdef size_t start = open_markup(f)
     if start != NOT_FOUND:
         return hold_from(f, x, start)
     drop_held(f)
     f.base += x.n
-    return 0
+    return True
 
 
 cdef bytes bytes_between(Place *f, Piece *x, size_t start, size_t end):
@@ -1323,7 +1326,9 @@ cdef class StanzaStream:
         """Keeps what the piece began and did not end."""
         cdef Place *f = &self.place
         if f.in_item:
-            return hold_from(f, x, f.item)
+            if not hold_from(f, x, f.item):
+                PyErr_NoMemory()
+            return 0
         self.drop()
         f.base += x.n
         return 0

@@ -49,3 +49,15 @@ class Decryptor:
     ) -> None: ...
     def update(self, data: Buffer | str, /) -> bytes: ...
     def finalize(self) -> bytes: ...
+
+def recode_file(
+    encryptor: Encryptor,
+    source: int,
+    target: int,
+    /,
+    *,
+    start: int,
+    end: int,
+    place: int,
+    rounds: SupportsIndex = 0,
+) -> tuple[int, int]: ...

@@ -6,8 +6,9 @@ next piece. How far the held bytes were searched is remembered, so that any chun
 
 cimport cython
 from cpython.exc cimport PyErr_NoMemory
+from libc.errno cimport errno
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memmove
 
 import operator
@@ -15,6 +16,7 @@ import operator
 from .buffers cimport ASCII, GIL_RELEASE_BYTES, UTF8, Source, acquire, new_bytes, release
 from .census cimport Census, count_names, count_of, counts_of, found_of, free_census, init_census, places_of
 from .cipher cimport fold_rounds, rotate, rotated
+from .files cimport AT_END, BLOCK, ENOUGH, NO_ROOM, NOT_READ, NOT_WRITTEN, UNABLE, Stop, read_at, refused, write_at
 from .namespaces cimport bytes_to_take, check_head, letters_to_add, scope_bits, splice_down, splice_up
 from .scanner cimport (
     HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Plan, Scanner, free_plan, init_plan, init_scanner, scan_names,
@@ -25,11 +27,26 @@ from ..errors import LimitExceededError
 from ..names import Scope, is_secure
 
 cdef object ALL = Scope.ALL
+cdef size_t HEAD_SIZE = HEAD_BYTES
 
 cdef enum:
     FIRST_BYTES = 64
     # An empty buffer that grew past this is given back.
     KEPT_BYTES = 1 << 16
+
+
+# From one file to another: the next bytes to be read are [start, end) of the source, rotated so many times before all
+# else, and what comes of them is written to the target from `place` on.
+cdef struct Copy:
+    int source
+    int target
+    size_t start
+    size_t end
+    size_t place
+    int rounds
+    uint8_t *out
+    size_t room
+    int error           # of the system
 
 
 cdef class _Incremental:
@@ -103,7 +120,7 @@ cdef class _Incremental:
         try:
             if not self.direction:
                 return self.rotate_only(&source)
-            if self.direction > 0 and not self.held_size and (self.started or source.n >= <size_t>HEAD_BYTES):
+            if self.direction > 0 and not self.held_size and (self.started or source.n >= HEAD_SIZE):
                 return self.advance(source.data, source.n, False)
             self.hold(&source)
             if self.waits(source.n):
@@ -166,17 +183,23 @@ cdef class _Incremental:
         return 0
 
     cdef int reserve(self, size_t size) except -1:
+        if not self.makes_room(size):
+            PyErr_NoMemory()
+        return 0
+
+    cdef bint makes_room(self, size_t size) noexcept nogil:
+        """Whether there is memory to hold so many bytes."""
         cdef uint8_t *grown
         if size > self.held_room:
             size = max(size, 2 * self.held_room)
             grown = <uint8_t *>realloc(self.held, size)
             if grown is NULL:
-                PyErr_NoMemory()
+                return False
             self.held = grown
             self.held_room = size
-        return 0
+        return True
 
-    cdef bint waits(self, size_t added) noexcept:
+    cdef bint waits(self, size_t added) noexcept nogil:
         """Whether the held bytes are still unfinished; looks at the ``added`` last ones only."""
         cdef const uint8_t *piece = self.held + self.held_size - added
         if self.scanner.hold == HOLD_TAG:
@@ -186,9 +209,9 @@ cdef class _Incremental:
         if self.scanner.hold == HOLD_TEXT:
             # shorter text is looked at again; longer text was, and begins with a name or part of one
             return self.held_size - added >= SHORT_TEXT and memchr(piece, c'<', added) is NULL
-        return not self.started and self.held_size < <size_t>HEAD_BYTES
+        return not self.started and self.held_size < HEAD_SIZE
 
-    cdef bint reaches_end(self, const uint8_t *piece, size_t n) noexcept:
+    cdef bint reaches_end(self, const uint8_t *piece, size_t n) noexcept nogil:
         """Whether the piece brings the end of the tag that the held bytes begin with."""
         cdef bint end_tag = self.held[1] == c'/'
         cdef const uint8_t *piece_end = piece + n
@@ -250,24 +273,38 @@ cdef class _Incremental:
 
     cdef int keep(self, const uint8_t *rest, size_t size) except -1:
         """Holds back ``rest``, which may stand in the held bytes."""
-        cdef uint8_t *shrunk
+        if size and not self.held_size:
+            self.reserve(size)
+        self.hold_rest(rest, size)
+        if not size:
+            self.give_back()
+        return 0
+
+    cdef void hold_rest(self, const uint8_t *rest, size_t size) noexcept nogil:
+        """Holds back ``rest``, for which there is room."""
         if size:
-            if not self.held_size:
-                self.reserve(size)
             memmove(self.held, rest, size)
         self.held_size = size
         self.quote = 0
         if self.scanner.hold == HOLD_TAG:
             self.reaches_end(self.held + 1, size - 1)
-        if not size and self.held_room > KEPT_BYTES:
-            shrunk = <uint8_t *>realloc(self.held, FIRST_BYTES)
+
+    cdef void give_back(self) noexcept nogil:
+        """The memory of held bytes, where it is much more than they need."""
+        cdef size_t room = max(<size_t>FIRST_BYTES, self.held_size)
+        cdef uint8_t *shrunk
+        if self.held_room > KEPT_BYTES and room <= self.held_room >> 1:
+            shrunk = <uint8_t *>realloc(self.held, room)
             if shrunk is not NULL:
                 self.held = shrunk
-                self.held_room = FIRST_BYTES
-        return 0
+                self.held_room = room
+
+    cdef bint is_too_long(self, size_t size) noexcept nogil:
+        """Whether so many held bytes are more than a tag or name may have."""
+        return size > self.max_markup and self.scanner.hold >= HOLD_REFERENCE
 
     cdef int check_limit(self, size_t size, size_t start) except -1:
-        if size > self.max_markup and self.scanner.hold >= HOLD_REFERENCE:
+        if self.is_too_long(size):
             raise LimitExceededError(
                 f"a tag or name of at most {self.max_markup} bytes is expected, but {size} bytes came without its end",
                 offset=start,
@@ -491,6 +528,91 @@ cdef class Encryptor(_Incremental):
             self.census.count_for_other(p, self.offset, plan, freely)
         return _Incremental.spliced(self, p, n, plan, freely)
 
+    cdef tuple copy(self, Copy *c):
+        """:func:`recode_file`; ``c`` says from where to where."""
+        cdef size_t start = c.start, place = c.place
+        cdef Census *table = NULL
+        cdef Stop stop
+        self.check_usable()
+        if self.direction <= 0 or not self.started:
+            raise ValueError("encryptor must be one that upgrades, and has begun its document by update()")
+        if self.census is not None:
+            self.census.check_begun()
+            table = &self.census.table
+            self.census.busy = True
+        self.busy = True
+        try:
+            with nogil:
+                stop = self.copy_blocks(c, table)
+                free(c.out)
+                self.give_back()
+            if stop == NOT_READ or stop == NOT_WRITTEN:
+                raise refused(c.error, c.source if stop == NOT_READ else c.target)
+            if stop == NO_ROOM:
+                raise MemoryError("no memory for the names or what is written of them")
+            self.check_limit(self.held_size, self.offset)
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.busy = False
+            if self.census is not None:
+                self.census.busy = False
+        return c.start - start, c.place - place
+
+    cdef Stop copy_blocks(self, Copy *c, Census *table) noexcept nogil:
+        cdef Plan plan
+        cdef Stop stop = ENOUGH
+        init_plan(&plan)
+        while stop == ENOUGH and c.start < c.end:
+            stop = self.copy_block(c, &plan, table)
+        free_plan(&plan)
+        return stop
+
+    cdef Stop copy_block(self, Copy *c, Plan *plan, Census *table) noexcept nogil:
+        cdef Py_ssize_t n
+        cdef size_t done, size
+        if not self.makes_room(self.held_size + BLOCK):
+            return NO_ROOM
+        n = read_at(c.source, self.held + self.held_size, min(<size_t>BLOCK, c.end - c.start), c.start)
+        if n < 0:
+            c.error = errno
+            return NOT_READ
+        if n == 0:
+            return AT_END
+        rotate(self.held + self.held_size, self.held + self.held_size, n, c.rounds)
+        c.start += n
+        self.held_size += n
+        if self.waits(n):
+            return UNABLE if self.is_too_long(self.held_size) else ENOUGH
+        plan.count = 0
+        done = scan_names(&self.scanner, self.held, self.held_size, False, plan)
+        if plan.failed:
+            return NO_ROOM
+        if self.is_too_long(self.held_size - done):
+            self.offset += done
+            self.hold_rest(self.held + done, self.held_size - done)
+            return UNABLE
+        if table is not NULL:
+            count_names(table, self.held, self.offset, plan)
+            if table.failed:
+                return NO_ROOM
+        size = done + letters_to_add(plan)
+        if size > c.room:
+            free(c.out)
+            c.room = size + (size >> 4)
+            c.out = <uint8_t *>malloc(c.room)
+            if c.out is NULL:
+                return NO_ROOM
+        splice_up(c.out, self.held, done, plan.items, plan.count, self.rounds)
+        c.error = write_at(c.target, c.out, size, c.place)
+        if c.error:
+            return NOT_WRITTEN
+        c.place += size
+        self.offset += done
+        self.hold_rest(self.held + done, self.held_size - done)
+        return ENOUGH
+
 
 @cython.embedsignature(False)    # Cython would write the keywords as positional
 cdef class Decryptor(_Incremental):
@@ -507,3 +629,31 @@ cdef class Decryptor(_Incremental):
         error = self.error      # goes last: that may run Python
         self.begin(-1 if downgrade else 0, rounds, max_markup, scope, known_only)
         self.error = None
+
+
+def recode_file(encryptor, int source, int target, /, *, size_t start, size_t end, size_t place, rounds=0) -> tuple:
+    """Reads bytes ``[start, end)`` of a file, or those up to its end, and writes what the Encryptor makes of them.
+
+    The same as ``update()`` with a write to ``target``, without a return to Python for every block.
+
+    :param encryptor: an :class:`xep419.Encryptor` that upgrades, and was given the document's first 64 bytes at least.
+    :param source: the descriptor of a file that can be read anywhere; ``target``, of one that can be written anywhere.
+    :param place: the offset where writing begins.
+    :param rounds: rotations that come before all else.
+    :returns: how many bytes were read, and how many written; read were fewer than asked for where the file ended.
+    :raises OSError: the system refused; ``filename`` is the descriptor.
+    :raises LimitExceededError: as from ``update()``.
+    """
+    cdef Copy c
+    if not isinstance(encryptor, Encryptor):
+        raise TypeError(f"encryptor must be an Encryptor, not {type(encryptor).__name__!r}")
+    c.source = source
+    c.target = target
+    c.start = start
+    c.end = end
+    c.place = place
+    c.rounds = fold_rounds(rounds)
+    c.out = NULL
+    c.room = 0
+    c.error = 0
+    return (<Encryptor>encryptor).copy(&c)

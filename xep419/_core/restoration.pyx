@@ -5,12 +5,16 @@ in single letters ``s``, each between a scheme's last letter and its colon, and 
 under it (a shared ``bytearray``): no index is trusted because of a byte.
 """
 
+from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 import operator
 
 from .buffers cimport GIL_RELEASE_BYTES, Source, acquire, release
+from .cipher cimport fold_rounds, rotate
+from .files cimport AT_END, BLOCK, ENOUGH, NOT_READ, UNABLE, Stop, read_at, refused
 
 from ..errors import RestorationError
 
@@ -129,3 +133,113 @@ cdef int byte_or_none(object previous) except -2:
     if not -1 <= byte <= 255:
         raise ValueError(f"previous must be a byte's value or -1, not {byte}")
     return byte
+
+
+# Two files from where they are matched up to: bytes [start, end) of the original and [place, place_end) of the other
+# are left, of which p[at, size) and q[q_at, q_size) are in memory, rotated back.
+cdef struct Sides:
+    int original
+    int upgraded
+    size_t start
+    size_t end
+    size_t place
+    size_t place_end
+    int rounds
+    int upgraded_rounds
+    uint8_t *p
+    uint8_t *q
+    size_t at
+    size_t size
+    size_t q_at
+    size_t q_size
+    int previous
+    size_t letters
+    int error           # of the system
+    int refusing        # the descriptor
+
+
+cdef bint fill(Sides *s, int file, uint8_t *p, size_t *at, size_t *size, size_t start, size_t end, int rounds) noexcept nogil:
+    """The next block of a side whose last one is used up, which stays empty at the end; False where none can be read."""
+    cdef Py_ssize_t n = 0
+    if at[0] == size[0]:
+        if start < end:
+            n = read_at(file, p, min(<size_t>BLOCK, end - start), start)
+            if n < 0:
+                s.error = errno
+                s.refusing = file
+                return False
+        rotate(p, p, n, rounds)
+        at[0] = 0
+        size[0] = n
+    return True
+
+
+cdef Stop match_blocks(Sides *s, size_t most) noexcept nogil:
+    """ENOUGH, AT_END of both, NOT_READ, or UNABLE where they differ."""
+    cdef size_t first = s.start
+    cdef Match found
+    while s.start - first < most:
+        if not (fill(s, s.original, s.p, &s.at, &s.size, s.start, s.end, s.rounds)
+                and fill(s, s.upgraded, s.q, &s.q_at, &s.q_size, s.place, s.place_end, s.upgraded_rounds)):
+            return NOT_READ
+        if s.at == s.size and s.q_at == s.q_size:
+            return AT_END
+        if s.at == s.size or s.q_at == s.q_size:
+            return UNABLE
+        match(s.p + s.at, s.size - s.at, s.q + s.q_at, s.q_size - s.q_at, s.previous, &found)
+        s.at += found.original
+        s.start += found.original
+        s.q_at += found.upgraded
+        s.place += found.upgraded
+        s.letters += found.letters
+        if found.upgraded:
+            s.previous = s.q[s.q_at - 1]
+        if found.differs:
+            return UNABLE
+    return ENOUGH
+
+
+def match_files(int original, int upgraded, /, *, size_t start, size_t end, size_t place, size_t place_end,
+                size_t most, rounds=0, upgraded_rounds=0, previous=-1) -> tuple:
+    """Compares bytes ``[start, end)`` of a file with ``[place, place_end)`` of its upgraded form, or up to their ends.
+
+    The same as :func:`match_upgraded`, without a return to Python for every block.
+
+    :param original: the descriptor of a file that can be read anywhere; so is ``upgraded``.
+    :param most: how many bytes of the original to compare at least, where there are so many.
+    :param rounds: rotations of the original that come before all else; ``upgraded_rounds``, of the other.
+    :param previous: the byte before ``place``, rotated as the others are; -1 for none.
+    :returns: how many bytes of both were matched, how many letters among them were inserted, the next ``previous``, and
+        whether both have come to their end.
+    :raises RestorationError: as from :func:`match_upgraded`; ``offset`` counts from the beginning of the file.
+    :raises OSError: the system refused; ``filename`` is the descriptor.
+    """
+    cdef Sides s
+    cdef Stop stop
+    s.original = original
+    s.upgraded = upgraded
+    s.start = start
+    s.end = end
+    s.place = place
+    s.place_end = place_end
+    s.rounds = fold_rounds(rounds)
+    s.upgraded_rounds = fold_rounds(upgraded_rounds)
+    s.at = s.size = s.q_at = s.q_size = s.letters = 0
+    s.previous = byte_or_none(previous)
+    s.error = s.refusing = 0
+    s.p = <uint8_t *>malloc(2 * <size_t>BLOCK)
+    if s.p is NULL:
+        raise MemoryError("no memory to read into")
+    s.q = s.p + <size_t>BLOCK
+    try:
+        with nogil:
+            stop = match_blocks(&s, most)
+        if stop == NOT_READ:
+            raise refused(s.error, s.refusing)
+        if stop == UNABLE:
+            raise RestorationError.at(
+                s.p[s.at] if s.at < s.size else None, s.q[s.q_at] if s.q_at < s.q_size else None, s.start
+            )
+    finally:
+        free(s.p)
+    return s.start - start, s.place - place, s.letters, s.previous, stop == AT_END

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from .._grammar import CODES, FAULT_CODES, SPACE, again, fault, not_a_stanza, not_alone
 from ..errors import XEP419Error
-from .cipher import to_bytes
+from .cipher import fold_rounds, to_bytes
+from .files import blocks
 from .framing import BEFORE_ROOT, IN_ROOT, TEXT, Framer, limit_of
 
 TYPE_CHECKING = False
@@ -119,6 +120,17 @@ class DocumentChecker(_Checker):
     @property
     def header(self) -> tuple[int, int] | None:
         return self._header
+
+
+def check_file(checker: DocumentChecker, source: int, /, *, start: int, end: int, rounds: int = 0) -> int:
+    """Gives the checker bytes ``[start, end)`` of a file, or those up to its end."""
+    if not isinstance(checker, DocumentChecker):
+        raise TypeError(f"checker must be a DocumentChecker, not {type(checker).__name__!r}")
+    read = 0
+    for block in blocks(source, start, end, fold_rounds(rounds)):
+        read += len(block)
+        checker.feed(block)
+    return read
 
 
 class _StanzaEndedError(Exception):

@@ -12,6 +12,7 @@ from ..errors import LimitExceededError, XEP419Error
 from ..names import Place, Scope, is_secure, resolve_references
 from .cipher import fold_rounds, rotate, to_bytes
 from .exclusive import Exclusive
+from .files import blocks, write_at
 from .namespaces import find, scope_bits, splice_down, splice_up
 from .scanner import HOLD_REFERENCE, HOLD_TAG, HOLD_TEXT, SHORT_TEXT, Finding, Scanner
 
@@ -304,3 +305,19 @@ class Decryptor(_Transform):
     ) -> None:
         with self._set_up(-1 if downgrade else 0, rounds, max_markup, scope, bool(known_only)):
             pass
+
+
+def recode_file(
+    encryptor: Encryptor, source: int, target: int, /, *, start: int, end: int, place: int, rounds: int = 0
+) -> tuple[int, int]:
+    """Reads bytes ``[start, end)`` of a file, or those up to its end, and writes what the Encryptor makes of them."""
+    if not isinstance(encryptor, Encryptor):
+        raise TypeError(f"encryptor must be an Encryptor, not {type(encryptor).__name__!r}")
+    encryptor._check_usable()
+    if encryptor._direction <= 0 or not encryptor._started:
+        raise ValueError("encryptor must be one that upgrades, and has begun its document by update()")
+    read = written = 0
+    for block in blocks(source, start, end, fold_rounds(rounds)):
+        read += len(block)
+        written += write_at(target, encryptor.update(block), place + written)
+    return read, written

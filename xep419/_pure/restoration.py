@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 
 from ..errors import RestorationError
-from .cipher import to_bytes
+from .cipher import fold_rounds, to_bytes
+from .files import blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,3 +49,38 @@ def match_upgraded(
     if final and (i < len(a) or j < len(b)):
         raise RestorationError.at(a[i] if i < len(a) else None, b[j] if j < len(b) else None, i)
     return i, j, letters
+
+
+def match_files(
+    original: int,
+    upgraded: int,
+    /,
+    *,
+    start: int,
+    end: int,
+    place: int,
+    place_end: int,
+    most: int,
+    rounds: int = 0,
+    upgraded_rounds: int = 0,
+    previous: int = -1,
+) -> tuple[int, int, int, int, bool]:
+    """Compares bytes ``[start, end)`` of a file with ``[place, place_end)`` of its upgraded form, or to their ends."""
+    sides = (
+        blocks(original, start, end, fold_rounds(rounds)),
+        blocks(upgraded, place, place_end, fold_rounds(upgraded_rounds)),
+    )
+    before, after = b"", b""
+    matched = passed = letters = 0
+    while matched < most:
+        before, after = before or next(sides[0], b""), after or next(sides[1], b"")
+        try:
+            taken, gone, inserted = match_upgraded(before, after, final=not (before and after), previous=previous)
+        except RestorationError as error:
+            raise RestorationError(error.message, offset=start + matched + (error.offset or 0)) from None
+        if not (before or after):
+            return matched, passed, letters, previous, True
+        previous = after[gone - 1] if gone else previous
+        matched, passed, letters = matched + taken, passed + gone, letters + inserted
+        before, after = before[taken:], after[gone:]
+    return matched, passed, letters, previous, False
