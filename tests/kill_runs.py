@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 from archives import document, rot13, stanza, tree
 
 from xep419 import archive
-from xep419.archive import databases, job, slices
+from xep419.archive import databases, descriptors, job, slices
+from xep419.archive.formats import xml
 from xep419.archive.storage import TEMPORARY
 
 FILES, STANZAS = 12, 8
@@ -158,6 +159,7 @@ def faults_of(root: Path, kind: Kind, result: Path) -> list[str]:
 
 def main(directory: str, runs: str, seed: str) -> None:
     slices.SPLIT, slices.SLICE, slices.CHUNK = 10_000, 4_000, 1_000
+    xml.CHUNK, descriptors.STEP = 500, 1_000
     job.BATCH_FILES = 3
     units = databases.Database.units
     databases.Database.units = lambda self: units(self, ROWS_OF_UNIT)  # type: ignore[method-assign, misc, assignment]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..cipher import Encryptor, rot13
 from ..errors import RestorationError
+from ..files import recode_file
 from ..namespaces import NamespaceCensus, encrypt_many, match_upgraded
 
 #: bytes of an XML document that one tag may have
@@ -36,6 +37,10 @@ class IncrementalRecoder:
         if self._census is not None:
             self._census.update(data)
         return self._encryptor.update(data)
+
+    def update_file(self, source: int, target: int, *, start: int, end: int, place: int) -> tuple[int, int]:
+        """:func:`xep419.files.recode_file`, where names are upgraded and a first piece was given to :meth:`update`."""
+        return recode_file(self._encryptor, source, target, start=start, end=end, place=place, rounds=self._rounds_from)
 
     def finalize(self) -> bytes:
         if self._census is not None:

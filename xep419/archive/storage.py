@@ -18,6 +18,7 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import IO, Any, NamedTuple, cast
 
 from .._replacing import NEW_FILE, create, keep_permissions, make_directories, remove, status, sync_directory
@@ -298,6 +299,22 @@ class Reading(io.RawIOBase):
         place: int = self._file.tell()
         return place
 
+    def fileno(self) -> int:
+        if not self._location.is_local:
+            raise io.UnsupportedOperation("fileno")
+        descriptor: int = self._file.fileno()
+        return descriptor
+
+    def passed(self, offset: int) -> None:
+        """The bytes before ``offset`` were read: by the descriptor, or here, where a buffer reads ahead."""
+        count = max(0, offset - self.tell())
+        self._file.seek(count, os.SEEK_CUR)
+        if self._advance is not None:
+            self._advance(count)
+
+    def named(self) -> AbstractContextManager[None]:
+        return naming(self._location)
+
     def readinto(self, buffer: Any) -> int:
         with naming(self._location):
             count: int = self._file.readinto(buffer)
@@ -372,6 +389,23 @@ class Writing(io.RawIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with naming(self._location):
+            return self._file.seek(offset, whence)
+
+    def fileno(self) -> int:
+        if not self._location.is_local:
+            raise io.UnsupportedOperation("fileno")
+        with naming(self._location):
+            self._file.flush()
+        return self._file.fileno()
+
+    def passed(self, offset: int) -> None:
+        """Nobody is told."""
+
+    def named(self) -> AbstractContextManager[None]:
+        return naming(self._location)
 
 
 class Replacement:

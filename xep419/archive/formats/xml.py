@@ -14,6 +14,7 @@ from ..._encoding import check_encoding
 from ...errors import MalformedXMLError, RestorationError, UnsupportedArchiveError
 from ...namespaces import NamespaceCensus, match_upgraded
 from ...stream import DocumentChecker, StanzaStream
+from ..descriptors import match, pair, recode_rest
 from ..recoding import MAX_MARKUP, Recoding
 from ..tally import Tally
 from . import CHUNK, HEAD, ArchivedStanza, Proved
@@ -72,6 +73,7 @@ class XMLDocument:
         census = NamespaceCensus()
         recoder = recoding.incremental(census)
         checker = None
+        files = pair(source, target) if recoding.upgrade else None
         while piece := source.read(CHUNK):
             if recoding.check:
                 plain = recoding.plain(piece)
@@ -79,6 +81,10 @@ class XMLDocument:
                     checker = DocumentChecker(max_markup=MAX_MARKUP, stream=is_stream(plain[:HEAD]))
                 checker.feed(plain)
             target.write(recoder.update(piece))
+            if files is not None and len(piece) == CHUNK:
+                read, written = recode_rest(files, recoder, checker, source.tell(), target.tell(), recoding.rounds_from)
+                source.seek(read)
+                target.seek(written)
         if checker is not None:
             checker.finalize()
             tally.stanzas += checker.stanzas
@@ -89,6 +95,9 @@ class XMLDocument:
 
     def prove(self, sources: Sequence[IO[bytes]], targets: Sequence[IO[bytes]], recoding: Recoding) -> Proved:
         (source,), (target,) = sources, targets
+        files = pair(source, target)
+        if files is not None:
+            return Proved(None, match(files, recoding))
         return Proved(None, match_pieces(pieces(source), pieces(target), recoding))
 
     def stanzas(self, sources: Sequence[IO[bytes]], recoding: Recoding) -> Iterator[ArchivedStanza]:
