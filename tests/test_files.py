@@ -221,6 +221,7 @@ def test_no_room_is_an_error(files: Files, make: Any, make_census: Any, recode: 
     assert (info.value.errno, info.value.filename) == (errno.ENOSPC, full)
 
 
+@pytest.mark.core
 def test_threads_recode_side_by_side_and_none_enters_anothers(tmp_path: Path) -> None:
     data = PADDING + DOCUMENTS["names"].encode() * 10_000
     failures: list[BaseException] = []

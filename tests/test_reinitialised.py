@@ -412,6 +412,7 @@ def test_a_checker_refuses_all_while_it_ends(monkeypatch: pytest.MonkeyPatch) ->
     assert refusals == ["this DocumentChecker is in use by another thread"] * 3
 
 
+@pytest.mark.any_isa
 @every_kind
 def test_what_its_error_held_may_use_it(kind: Kind) -> None:
     """An error's traceback keeps the frames that it went through, and so what stands in them."""
