@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from growth import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_checking import checked
@@ -18,7 +19,7 @@ from test_incremental import DOCUMENTS
 from test_restoration import matched
 from test_stream import REFUSED, REFUSED_FIRST, STREAMS, UNRESTRICTED, damaged, documents, told
 
-from xep419 import Encryptor, LimitExceededError, RestorationError, rot13, upgrade
+from xep419 import Encryptor, LimitExceededError, RestorationError, XEP419Error, rot13, upgrade
 from xep419._pure import checking, incremental, restoration
 from xep419.files import check_file, match_files, recode_file
 from xep419.namespaces import NamespaceCensus, match_upgraded
@@ -62,13 +63,16 @@ class Files:
     def read(self) -> bytes:
         return self.paths[1].read_bytes()
 
+    def close(self) -> None:
+        os.close(self.source)
+        os.close(self.target)
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
     made = Files(tmp_path_factory.mktemp("files"))
     yield made
-    os.close(made.source)
-    os.close(made.target)
+    made.close()
 
 
 def recoded(
@@ -238,8 +242,7 @@ def test_threads_recode_side_by_side_and_none_enters_anothers(tmp_path: Path) ->
                     recode_file(shared, own.source, own.target, start=100, end=1 << 30, place=0)
                 except RuntimeError as error:
                     assert "in use by another thread" in str(error)
-            os.close(own.source)
-            os.close(own.target)
+            own.close()
         except BaseException as error:
             failures.append(error)
 
@@ -249,6 +252,53 @@ def test_threads_recode_side_by_side_and_none_enters_anothers(tmp_path: Path) ->
     for thread in threads:
         thread.join()
     assert not failures
+
+
+HOSTILE: dict[str, Callable[[int], bytes]] = {
+    "a tag without an end": lambda n: PADDING + b"<a b='" + b"c" * n,
+    "text that begins with a name": lambda n: PADDING + b"<field var='FORM_TYPE'><value>http:" + b"c" * n,
+    "open elements": lambda n: PADDING + b"<a>" * (n // 3),
+    "names": lambda n: (
+        b"<a xmlns='urn:xmpp:x' b='" + PADDING[:64].replace(b"'", b"").replace(b"<", b"") + b"'/>" * (n // 5)
+    ),
+}
+
+
+@pytest.mark.parametrize("pattern", HOSTILE)
+@pytest.mark.parametrize("function", ["recode", "check", "match"])
+def test_the_time_is_linear_in_the_file_in_small_steps(tmp_path: Path, function: str, pattern: str) -> None:
+    step = 512
+    opened: list[Files] = []
+
+    def work_of(size: int) -> Callable[[], object]:
+        data = HOSTILE[pattern](size)
+        directory = tmp_path / str(len(opened))
+        directory.mkdir()
+        own = Files(directory)
+        opened.append(own)
+        own.write(data, upgrade(data))
+
+        def work() -> None:
+            encryptor, checker = begun(lambda: Encryptor(max_markup=1 << 30)), DocumentChecker(max_markup=1 << 30)
+            for start in range(0, len(data), step):
+                places = {"start": start, "end": start + step}
+                if function == "recode":
+                    recode_file(encryptor, own.source, own.target, **places, place=len(data))
+                elif function == "check":
+                    try:
+                        check_file(checker, own.source, **places)
+                    except XEP419Error:
+                        return
+            if function == "match":
+                match_in_steps(own, match_files, step)
+
+        return work
+
+    try:
+        assert_linear(work_of)
+    finally:
+        for own in opened:
+            own.close()
 
 
 # -- checked ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t
 cdef enum:
     BLOCK = 1 << 18
 
-# Why a run over files stopped, and the system's error number where it refused.
+# Why a run over files stopped.
 cdef enum Stop:
     ENOUGH              # as much was read as was asked for
     AT_END

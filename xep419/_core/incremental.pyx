@@ -273,11 +273,15 @@ cdef class _Incremental:
 
     cdef int keep(self, const uint8_t *rest, size_t size) except -1:
         """Holds back ``rest``, which may stand in the held bytes."""
+        cdef uint8_t *shrunk
         if size and not self.held_size:
             self.reserve(size)
         self.hold_rest(rest, size)
-        if not size:
-            self.give_back()
+        if not size and self.held_room > KEPT_BYTES:
+            shrunk = <uint8_t *>realloc(self.held, FIRST_BYTES)
+            if shrunk is not NULL:
+                self.held = shrunk
+                self.held_room = FIRST_BYTES
         return 0
 
     cdef void hold_rest(self, const uint8_t *rest, size_t size) noexcept nogil:
@@ -288,16 +292,6 @@ cdef class _Incremental:
         self.quote = 0
         if self.scanner.hold == HOLD_TAG:
             self.reaches_end(self.held + 1, size - 1)
-
-    cdef void give_back(self) noexcept nogil:
-        """The memory of held bytes, where it is much more than they need."""
-        cdef size_t room = max(<size_t>FIRST_BYTES, self.held_size)
-        cdef uint8_t *shrunk
-        if self.held_room > KEPT_BYTES and room <= self.held_room >> 1:
-            shrunk = <uint8_t *>realloc(self.held, room)
-            if shrunk is not NULL:
-                self.held = shrunk
-                self.held_room = room
 
     cdef bint is_too_long(self, size_t size) noexcept nogil:
         """Whether so many held bytes are more than a tag or name may have."""
@@ -545,7 +539,6 @@ cdef class Encryptor(_Incremental):
             with nogil:
                 stop = self.copy_blocks(c, table)
                 free(c.out)
-                self.give_back()
             if stop == NOT_READ or stop == NOT_WRITTEN:
                 raise refused(c.error, c.source if stop == NOT_READ else c.target)
             if stop == NO_ROOM:
@@ -571,10 +564,10 @@ cdef class Encryptor(_Incremental):
 
     cdef Stop copy_block(self, Copy *c, Plan *plan, Census *table) noexcept nogil:
         cdef Py_ssize_t n
-        cdef size_t done, size
-        if not self.makes_room(self.held_size + BLOCK):
+        cdef size_t done, size, wanted = min(<size_t>BLOCK, c.end - c.start)
+        if not self.makes_room(self.held_size + wanted):
             return NO_ROOM
-        n = read_at(c.source, self.held + self.held_size, min(<size_t>BLOCK, c.end - c.start), c.start)
+        n = read_at(c.source, self.held + self.held_size, wanted, c.start)
         if n < 0:
             c.error = errno
             return NOT_READ

@@ -91,41 +91,29 @@ def recode_rest(
             return start, place
 
 
-def match(
-    files: Pair,
-    recoding: Recoding,
-    *,
-    start: int = 0,
-    end: int = sys.maxsize,
-    place: int = 0,
-    place_end: int = sys.maxsize,
-) -> int:
+def match(files: Pair, recoding: Recoding) -> int:
     """The letters inserted between two files that are else the same, each rotated back.
 
-    :raises RestorationError: they are not; the offset counts from ``start``.
+    :raises RestorationError: they are not.
     """
-    first, letters, previous, is_done = start, 0, -1, False
+    start = place = letters = 0
+    previous, is_done = -1, False
     while not is_done:
-        try:
-            with files.named():
-                matched, passed, inserted, previous, is_done = match_files(
-                    files.source,
-                    files.target,
-                    start=start,
-                    end=end,
-                    place=place,
-                    place_end=place_end,
-                    most=STEP,
-                    rounds=recoding.rounds_from % 2,
-                    upgraded_rounds=recoding.rounds_to % 2,
-                    previous=previous,
-                )
-        except RestorationError as error:
-            raise RestorationError(error.message, offset=(error.offset or 0) - first) from None
-        if inserted and not recoding.upgrade:
-            raise RestorationError(
-                "no inserted letter is expected, since no name was to be upgraded", offset=start - first
+        with files.named():
+            matched, passed, inserted, previous, is_done = match_files(
+                files.source,
+                files.target,
+                start=start,
+                end=sys.maxsize,
+                place=place,
+                place_end=sys.maxsize,
+                most=STEP,
+                rounds=recoding.rounds_from % 2,
+                upgraded_rounds=recoding.rounds_to % 2,
+                previous=previous,
             )
+        if inserted and not recoding.upgrade:
+            raise RestorationError("no inserted letter is expected, since no name was to be upgraded", offset=start)
         start, place, letters = start + matched, place + passed, letters + inserted
         files.passed(start)
     return letters

@@ -82,9 +82,10 @@ class XMLDocument:
                 checker.feed(plain)
             target.write(recoder.update(piece))
             if files is not None and len(piece) == CHUNK:
-                read, written = recode_rest(files, recoder, checker, source.tell(), target.tell(), recoding.rounds_from)
-                source.seek(read)
-                target.seek(written)
+                start, place = source.tell(), target.tell()
+                start, place = recode_rest(files, recoder, checker, start, place, recoding.rounds_from)
+                source.seek(start)
+                target.seek(place)
         if checker is not None:
             checker.finalize()
             tally.stanzas += checker.stanzas
